@@ -1,0 +1,41 @@
+// Package reftool runs, in tests only, the programs that husk's output is checked against.
+package reftool
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// Look finds a program. Without it the test is skipped, or fails where HUSK_REFTOOLS=required says that a missing oracle is a
+// failure.
+func Look(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("HUSK_REFTOOLS") == "required" {
+			t.Fatalf("%s is required: %v", name, err)
+		}
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+// Run runs a program and returns what it prints on both outputs. A non-zero exit status fails the test.
+func Run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := Try(t, name, args...)
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return out
+}
+
+// Try is Run for programs that may fail: the error is the caller's to judge.
+func Try(t testing.TB, name string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(Look(t, name), args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
