@@ -1,0 +1,406 @@
+package xpress
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+)
+
+var levels = map[string]Level{"fast": Fast, "default": Default, "best": Best}
+
+// The two examples of [MS-XCA] 3.2.
+var vectors = []struct {
+	name   string
+	plain  string
+	lens   map[int]byte // byte of the code lengths: value
+	stream string
+}{
+	{
+		name:  "alphabet",
+		plain: "abcdefghijklmnopqrstuvwxyz",
+		lens: map[int]byte{48: 0x50, 49: 0x55, 50: 0x55, 51: 0x55, 52: 0x55, 53: 0x55, 54: 0x55, 55: 0x55, 56: 0x55,
+			57: 0x55, 58: 0x55, 59: 0x45, 60: 0x44, 61: 0x04, 128: 0x04},
+		stream: "\xd8\x52\x3e\xd7\x94\x11\x5b\xe9\x19\x5f\xf9\xd6\x7c\xdf\x8d\x04\x00\x00\x00\x00",
+	},
+	{
+		name:   "run of abc",
+		plain:  strings.Repeat("abc", 100),
+		lens:   map[int]byte{48: 0x30, 49: 0x23, 128: 0x02, 143: 0x20},
+		stream: "\xa8\xdc\x00\x00\xff\x26\x01",
+	},
+}
+
+func TestVectors(t *testing.T) {
+	for _, v := range vectors {
+		t.Run(v.name, func(t *testing.T) {
+			chunk := make([]byte, 256)
+			for i, b := range v.lens {
+				chunk[i] = b
+			}
+			chunk = append(chunk, v.stream...)
+			got := make([]byte, len(v.plain))
+			if err := Decompress(got, chunk); err != nil || string(got) != v.plain {
+				t.Errorf("Decompress = %q, %v, want %q", got, err, v.plain)
+			}
+			if got, err := reference(len(v.plain), chunk); err != nil || string(got) != v.plain {
+				t.Errorf("reference = %q, %v, want %q", got, err, v.plain)
+			}
+		})
+	}
+}
+
+// executable returns bytes of this test's own program: machine code and tables, much like a DLL.
+func executable(tb testing.TB, n int) []byte {
+	tb.Helper()
+	name, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if len(data) < n {
+		tb.Fatalf("the test program has %d bytes, want %d", len(data), n)
+	}
+	return data[:n]
+}
+
+func noise(n int) []byte {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(rnd.Uint32())
+	}
+	return p
+}
+
+// text returns n bytes of made-up prose with some order to it.
+func text(n int) []byte {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	words := strings.Fields("the registry of a system holds keys and values which name drivers services files paths " +
+		"C:\\Windows\\System32 version=\"6.1.7601\" <assemblyIdentity publicKeyToken=\"31bf3856ad364e35\" /> 策略 组件")
+	var b bytes.Buffer
+	for b.Len() < n {
+		b.WriteString(words[int(rnd.ExpFloat64()*6)%len(words)])
+		b.WriteString([]string{" ", " ", " ", ", ", ".\r\n", fmt.Sprint(" ", rnd.IntN(1000), " ")}[rnd.IntN(6)])
+	}
+	return b.Bytes()[:n]
+}
+
+// skewed returns bytes whose frequencies are Fibonacci numbers, so that Huffman's code would exceed 15 bits.
+func skewed() []byte {
+	var p []byte
+	a, b := 1, 1
+	for sym := 0; len(p)+a <= maxChunk; sym++ {
+		p = append(p, bytes.Repeat([]byte{byte(sym)}, a)...)
+		a, b = b, a+b
+	}
+	rnd := rand.New(rand.NewPCG(5, 6))
+	rnd.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
+	return p
+}
+
+func samples(tb testing.TB) map[string][]byte {
+	return map[string][]byte{
+		"zero":       make([]byte, 2*maxChunk),
+		"text":       text(2 * maxChunk),
+		"executable": executable(tb, 1<<20),
+		"noise":      noise(2 * maxChunk),
+		"skewed":     skewed(),
+		"periodic":   bytes.Repeat(noise(300), 440),
+		"far":        bytes.Repeat(append(noise(30000), make([]byte, 2700)...), 4),
+		"run, noise": append(make([]byte, 40000), noise(90000)...),
+	}
+}
+
+// roundTrip compresses one chunk, expands it with both decoders and returns the compressed size.
+func roundTrip(t *testing.T, c *Compressor, plain []byte) int {
+	t.Helper()
+	buf := make([]byte, len(plain)+8)
+	for i := range buf {
+		buf[i] = 0xee
+	}
+	n := c.Compress(buf, plain)
+	if n == 0 {
+		return 0
+	}
+	if n >= len(plain) {
+		t.Fatalf("Compress of %d bytes = %d, want less", len(plain), n)
+	}
+	for i, b := range buf[n:] {
+		if b != 0xee {
+			t.Fatalf("Compress = %d wrote byte %d", n, n+i)
+		}
+	}
+	got := make([]byte, len(plain))
+	if err := Decompress(got, buf[:n]); err != nil {
+		t.Fatalf("Decompress of our %d bytes: %v", n, err)
+	}
+	if !bytes.Equal(got, plain) {
+		t.Fatalf("Decompress of our %d bytes differs from the plain %d", n, len(plain))
+	}
+	if got, err := reference(len(plain), buf[:n]); err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("reference decoder of our %d bytes: %v, equal %t", n, err, bytes.Equal(got, plain))
+	}
+	short := buf[:n-1]
+	if m := c.Compress(short, plain); m != 0 {
+		t.Fatalf("Compress into %d bytes = %d, want 0", len(short), m)
+	}
+	return n
+}
+
+func TestRoundTrip(t *testing.T) {
+	for levelName, level := range levels {
+		c := NewCompressor(level)
+		for name, data := range samples(t) {
+			for size := 4096; size <= maxChunk; size *= 2 {
+				t.Run(fmt.Sprint(levelName, "/", name, "/", size), func(t *testing.T) {
+					for _, n := range []int{size - 1, size, size + 1} {
+						if n <= min(len(data), maxChunk) {
+							roundTrip(t, c, data[:n])
+						}
+					}
+					for i := size; i < min(len(data), 4*maxChunk); i += size {
+						roundTrip(t, c, data[i:min(i+size, len(data))])
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestSmall(t *testing.T) {
+	for levelName, level := range levels {
+		c := NewCompressor(level)
+		for name, data := range samples(t) {
+			t.Run(levelName+"/"+name, func(t *testing.T) {
+				for n := range 700 {
+					size := roundTrip(t, c, data[:n])
+					if name == "zero" && n > 264+1 && size == 0 {
+						t.Fatalf("%d zero bytes were not compressed", n)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestNoise(t *testing.T) {
+	for name, level := range levels {
+		buf := make([]byte, maxChunk)
+		if n := NewCompressor(level).Compress(buf, noise(maxChunk)); n != 0 {
+			t.Errorf("%s: noise compressed to %d bytes, want 0", name, n)
+		}
+	}
+}
+
+// TestDeterministic compresses with a fresh Compressor and one that has seen other chunks.
+func TestDeterministic(t *testing.T) {
+	for name, level := range levels {
+		used := NewCompressor(level)
+		for sample, data := range samples(t) {
+			for _, n := range []int{32768, 4096, 5000} {
+				plain := data[:n]
+				fresh := NewCompressor(level)
+				a, b := make([]byte, n), make([]byte, n)
+				a, b = a[:fresh.Compress(a, plain)], b[:used.Compress(b, plain)]
+				if !bytes.Equal(a, b) {
+					t.Errorf("%s, %s, %d bytes: the result depends on earlier chunks", name, sample, n)
+				}
+			}
+		}
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	plain := executable(t, 65536)
+	for name, level := range levels {
+		c, d := NewCompressor(level), new(Decompressor)
+		buf, got := make([]byte, len(plain)), make([]byte, len(plain))
+		if n := testing.AllocsPerRun(5, func() {
+			if err := d.Decompress(got, buf[:c.Compress(buf, plain)]); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations per chunk, want 0", name, n)
+		}
+	}
+}
+
+// TestDamaged expands truncated and bit-flipped chunks. The reference decoder is stricter, so what it accepts must be
+// accepted and equal; all else must only not panic, and must wrap ErrCorrupt.
+func TestDamaged(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	c := NewCompressor(Default)
+	for name, data := range samples(t) {
+		plain := data[:4096]
+		buf := make([]byte, len(plain))
+		chunk := buf[:c.Compress(buf, plain)]
+		if len(chunk) == 0 {
+			continue
+		}
+		check := func(what string, size int, chunk []byte) {
+			got := make([]byte, size)
+			err := Decompress(got, chunk)
+			if err != nil && !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("%s, %s: error %v, want ErrCorrupt", name, what, err)
+			}
+			if want, refErr := reference(size, chunk); refErr == nil && (err != nil || !bytes.Equal(got, want)) {
+				t.Fatalf("%s, %s: error %v, but the reference decoder accepts it", name, what, err)
+			}
+		}
+		for n := range chunk {
+			check(fmt.Sprint("cut at ", n), len(plain), chunk[:n])
+			if err := Decompress(make([]byte, len(plain)), chunk[:n]); err == nil && n < len(chunk)-6 {
+				t.Fatalf("%s: accepted %d of %d bytes", name, n, len(chunk))
+			}
+		}
+		for range 2000 {
+			bad := bytes.Clone(chunk)
+			for range 1 + rnd.IntN(3) {
+				bad[rnd.IntN(len(bad))] ^= 1 << rnd.IntN(8)
+			}
+			check("bits flipped", len(plain), bad)
+			check("bits flipped, other size", 1+rnd.IntN(2*len(plain)), bad)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	valid := func() []byte { // codewords: 'a' 1 bit, 288 (offset 4, length 3) 2 bits, 256 (offset 1, length 3) 2 bits
+		chunk := make([]byte, 256+16)
+		chunk['a'/2] = 1 << 4
+		chunk[256/2], chunk[288/2] = 2, 2
+		return chunk
+	}
+	tests := []struct {
+		name  string
+		size  int
+		chunk func() []byte
+		want  string
+	}{
+		{"too big", maxChunk + 1, valid, "65537 plain bytes"},
+		{"no table", 1, func() []byte { return make([]byte, 255) }, "255 bytes"},
+		{"empty code", 1, func() []byte { return make([]byte, 300) }, "fill 0/32768"},
+		{"lone codeword", 1, func() []byte { c := valid(); c[128], c[144] = 0, 0; return c }, "fill 16384/32768"},
+		{"too many codewords", 1, func() []byte { c := valid(); c[0] = 1; return c }, "fill 49152/32768"},
+		{"match before the start", 8, func() []byte { c := valid(); c[257] = 0x60; return c }, "match offset 4 at output byte 1"},
+		{"match past the end", 3, func() []byte { c := valid(); c[257] = 0x40; return c }, "match of 3 bytes at output byte 1 of 3"},
+		{"no bits", 1, func() []byte { return valid()[:256] }, "end at output byte 0"},
+		{"one odd byte", 1, func() []byte { return valid()[:257] }, "end at output byte 0"},
+		{"bits end", 17, func() []byte { return valid()[:258] }, "end at output byte 16"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Decompress(make([]byte, tt.size), tt.chunk())
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Decompress = %v, want an ErrCorrupt with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzDecompress(f *testing.F) {
+	for _, v := range vectors {
+		chunk := make([]byte, 256)
+		for i, b := range v.lens {
+			chunk[i] = b
+		}
+		f.Add(uint16(len(v.plain)), append(chunk, v.stream...))
+	}
+	c := NewCompressor(Default)
+	for _, data := range [][]byte{make([]byte, 4096), text(4096), skewed()[:4096]} {
+		buf := make([]byte, len(data))
+		f.Add(uint16(len(data)), buf[:c.Compress(buf, data)])
+	}
+	f.Fuzz(func(t *testing.T, size uint16, chunk []byte) {
+		got := make([]byte, size)
+		err := Decompress(got, chunk)
+		want, refErr := reference(int(size), chunk)
+		if refErr == nil && (err != nil || !bytes.Equal(got, want)) {
+			t.Fatalf("Decompress: %v, but the reference decoder accepts it", err)
+		}
+		if err == nil {
+			for _, level := range levels {
+				roundTrip(t, NewCompressor(level), got)
+			}
+		}
+	})
+}
+
+func FuzzCompress(f *testing.F) {
+	f.Add([]byte{}, uint16(0), byte(1))
+	f.Add(text(600), uint16(3), byte(2))
+	f.Add(skewed()[:2000], uint16(1), byte(3))
+	f.Add(noise(100), uint16(40), byte(2))
+	f.Fuzz(func(t *testing.T, data []byte, repeat uint16, level byte) {
+		plain := bytes.Repeat(data, 1+int(repeat)%min(1024, 1+maxChunk/max(1, len(data))))
+		plain = plain[:min(len(plain), maxChunk)]
+		roundTrip(t, NewCompressor(Fast+Level(level)%3), plain)
+	})
+}
+
+func benchmarkData(b *testing.B) map[string][]byte {
+	return map[string][]byte{"text": text(1 << 20), "dll": executable(b, 2<<20)[1<<20:], "noise": noise(1 << 20)}
+}
+
+func BenchmarkCompress(b *testing.B) {
+	for _, level := range []string{"fast", "default", "best"} {
+		for name, data := range benchmarkData(b) {
+			for _, size := range []int{4096, 32768} {
+				b.Run(fmt.Sprint(level, "/", name, "/", size), func(b *testing.B) {
+					c := NewCompressor(levels[level])
+					buf := make([]byte, size)
+					b.SetBytes(int64(len(data)))
+					total := 0
+					for b.Loop() {
+						total = 0
+						for i := 0; i < len(data); i += size {
+							n := c.Compress(buf, data[i:i+size])
+							if n == 0 {
+								n = size
+							}
+							total += n
+						}
+					}
+					b.ReportMetric(100*float64(total)/float64(len(data)), "%size")
+				})
+			}
+		}
+	}
+}
+
+func BenchmarkDecompress(b *testing.B) {
+	for name, data := range benchmarkData(b) {
+		for _, size := range []int{4096, 32768} {
+			c := NewCompressor(Default)
+			var chunks [][]byte
+			for i := 0; i < len(data); i += size {
+				buf := make([]byte, size)
+				if n := c.Compress(buf, data[i:i+size]); n != 0 {
+					chunks = append(chunks, buf[:n])
+				}
+			}
+			if len(chunks) == 0 {
+				continue
+			}
+			b.Run(fmt.Sprint(name, "/", size), func(b *testing.B) {
+				d := new(Decompressor)
+				out := make([]byte, size)
+				b.SetBytes(int64(len(chunks) * size))
+				for b.Loop() {
+					for _, chunk := range chunks {
+						if err := d.Decompress(out, chunk); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
