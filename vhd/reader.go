@@ -1,7 +1,6 @@
 package vhd
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -428,9 +427,10 @@ func bit(bitmap []byte, s int64) bool { return bitmap[s/8]&(0x80>>(s%8)) != 0 }
 
 // allSet reports whether the first n bits are all 1.
 func allSet(bitmap []byte, n int64) bool {
-	whole := bitmap[:n/8]
-	if len(bytes.TrimLeft(whole, "\xff")) > 0 {
-		return false
+	for _, c := range bitmap[:n/8] {
+		if c != 0xff {
+			return false
+		}
 	}
 	for s := n / 8 * 8; s < n; s++ {
 		if !bit(bitmap, s) {
