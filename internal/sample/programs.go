@@ -284,7 +284,8 @@ func machineCode(size int, parts ...string) []byte {
 	r := newRandom(append([]string{"code"}, parts...)...)
 	opcodes := [][]byte{{0x48, 0x8b}, {0x48, 0x89}, {0xe8}, {0x0f, 0x84}, {0x55, 0x48, 0x89, 0xe5}, {0xc3, 0xcc, 0xcc, 0xcc}, {0xff, 0x15}, {0x31, 0xc0}}
 	words := []string{"RtlAllocateHeap", "Nt", "Query", "Information", "File", "Key", "Registry", "\\SystemRoot\\", "Object", "%08x"}
-	b := append([]byte("MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00"), make([]byte, 48)...)
+	b := make([]byte, 64, size+64)
+	copy(b, "MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff")
 	for len(b) < size {
 		switch r.n(8) {
 		case 0:
