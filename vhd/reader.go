@@ -90,6 +90,9 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	if d.info.SavedState {
 		d.info.Notes = append(d.info.Notes, "a virtual machine is suspended on this disk: its files may not be complete")
 	}
+	if g := f.Geometry; !sizeCreators[d.info.Creator] && !unambiguous(d.size, g) {
+		d.info.Notes = append(d.info.Notes, fmt.Sprintf("Windows reads %d bytes, QEMU %d: creator %q, geometry %v", d.size, g.Size(), d.info.Creator, g))
+	}
 	if f.Type == Fixed {
 		if place.off < d.size {
 			return nil, &FormatError{"footer", place.off, fmt.Errorf("disk size %d, want at most the %d bytes before the footer", d.size, place.off)}
@@ -299,7 +302,8 @@ func (d *Reader) Close() error {
 	return d.file.Close()
 }
 
-// Size is the size of the disk in bytes, a multiple of 512.
+// Size is the size of the disk in bytes, a multiple of 512. It is the footer's current size, as Windows has it, also
+// where QEMU would take the geometry's; Info has a note then.
 func (d *Reader) Size() int64 { return d.size }
 
 // Type is Fixed or Dynamic.

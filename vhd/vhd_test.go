@@ -448,6 +448,8 @@ func TestDamage(t *testing.T) {
 		{name: "block on the table", change: func(f *footer, h *header, bat []uint32) { bat[3] = 3 }, want: "overlaps the block table"},
 		{name: "blocks overlap", change: func(f *footer, h *header, bat []uint32) { bat[3] = 12 }, want: "vhd: block 3 at 0x1800: overlaps block 0, which goes from 0x800 to 0x1a00"},
 		{name: "block twice", change: func(f *footer, h *header, bat []uint32) { bat[2] = 4 }, want: "vhd: block 2 at 0x800: overlaps block 0"},
+		{name: "size of Virtual PC", change: func(f *footer, h *header, bat []uint32) { f.Creator, f.Geometry = [4]byte([]byte("vpc ")), CHS{1, 4, 6} },
+			note: `Windows reads 12800 bytes, QEMU 12288: creator "vpc ", geometry 1/4/6`},
 		{name: "suspended", change: func(f *footer, h *header, bat []uint32) { f.SavedState = 1 }, note: "suspended"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -585,7 +587,8 @@ func FuzzReader(f *testing.F) {
 	f.Add(build(func(f *footer, h *header, bat []uint32) { f.Type, f.CurrentSize = Fixed, 4096 }))
 	f.Add(build(func(f *footer, h *header, bat []uint32) { f.Type = Differencing }))
 	f.Add(build(func(f *footer, h *header, bat []uint32) { h.BlockSize, bat[3] = 512, 8 }))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b := bytes.Clone(in)
 		// Few mutations keep the checksums: set them right so that the fields behind them are tested too.
 		for _, s := range [][3]int{{0, footerSize, footerChecksumAt}, {headerOffset, headerSize, headerChecksumAt}, {len(b) - footerSize, footerSize, footerChecksumAt}} {
 			if s[0] >= 0 && s[0]+s[1] <= len(b) && len(b)%2 == 0 {
