@@ -66,7 +66,12 @@ func (c *Compressor) Compress(dst, src []byte) int {
 	c.load(src)
 	c.nItems, c.nLongs = 0, 0
 	clear(c.code.count[:])
-	c.parseLazy()
+	switch c.level {
+	case Fast:
+		c.parseFast()
+	default:
+		c.parseLazy(46, 93)
+	}
 	c.item(endOfData)
 	c.code.build()
 	size := c.size()

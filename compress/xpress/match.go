@@ -2,130 +2,115 @@ package xpress
 
 import "math/bits"
 
+const (
+	minHashBits = 10
+	maxHashBits = 15
+	padding     = 16 // bytes after the chunk that may be compared, in vain
+
+	// noMatchTail is how many positions at the end of a chunk are not looked up, so that four bytes can be hashed.
+	noMatchTail = 3
+)
+
 // A finder finds earlier occurrences of the bytes at a position of the chunk.
 type finder struct {
-	// Plain bytes, starting at 1 so that position 0 can mean none; a position where a match can start fits uint16. The
-	// padding allows to compare eight bytes at a time.
-	buf [1 + maxChunk + 16]byte
+	// Plain bytes, starting at 1 so that position 0 can mean none. A position where a match can start fits uint16.
+	buf [1 + maxChunk + padding]byte
 	end int // position after the last byte
 
-	hashShift int
-	head      [1 << 15]uint16  // by hash of the next bytes: latest position
-	next      [maxChunk]uint16 // by position: the one before with the same hash
+	hashShift uint
+	head3     [1 << maxHashBits]uint16 // by hash of three bytes: their latest position
+	head4     [1 << maxHashBits]uint16 // by hash of four bytes: their latest position
+
+	prev3 [maxChunk + 1]uint16 // by position: the latest before with the same hash of three bytes
+	prev4 [maxChunk + 1]uint16 // the same for four, which makes a chain
 }
 
 // load takes in the plain bytes and forgets the last chunk.
 func (f *finder) load(src []byte) {
 	f.end = 1 + copy(f.buf[1:], src)
-	clear(f.buf[f.end:][:16])
-	hashBits := min(max(bits.Len(uint(len(src)-1)), 10), 15)
-	f.hashShift = 32 - hashBits
-	clear(f.head[:1<<hashBits])
+	clear(f.buf[f.end:][:padding])
+	hashBits := min(max(bits.Len(uint(len(src)-1))+2, minHashBits), maxHashBits)
+	f.hashShift = uint(32 - hashBits)
+	clear(f.head4[:1<<hashBits])
 }
 
 func (f *finder) load32(p uint16) uint32 { return le.Uint32(f.buf[p : int(p)+4]) }
 func (f *finder) load64(p uint16) uint64 { return le.Uint64(f.buf[p : int(p)+8]) }
 
-// insert enters position p and returns the latest one with the same hash.
-func (f *finder) insert(p uint16) uint16 {
-	h := (f.load32(p) << 8 * 0x9e3779b1) >> f.hashShift & (1<<15 - 1)
-	cand := f.head[h]
-	f.next[p] = cand
-	f.head[h] = p
-	return cand
+// hash maps four bytes to an index of head3 and head4.
+func (f *finder) hash(x uint32) uint32 {
+	return x * 0x9e3779b1 >> (f.hashShift & 31) % (1 << maxHashBits)
 }
 
-// find walks the chain and returns the best.
-func (f *finder) find(p, cand uint16, best, depth, nice int) (length, offset int) {
+// chain sets prev3 and prev4 for the whole chunk. Doing it in one go, free of branches, is faster than step by step.
+func (f *finder) chain() {
+	clear(f.head3[:1<<(32-f.hashShift)])
+	last := uint16(max(f.end-1-noMatchTail, 0))
+	for p := uint16(1); p <= last; p++ {
+		x := f.load32(p)
+		h := f.hash(x)
+		f.prev4[p] = f.head4[h]
+		f.head4[h] = p
+		h = f.hash(x << 8)
+		f.prev3[p] = f.head3[h]
+		f.head3[h] = p
+	}
+	clear(f.prev3[last+1:][:noMatchTail])
+	clear(f.prev4[last+1:][:noMatchTail])
+}
+
+// find looks for a match at p longer than best, which is at least 3, in the chain that starts with candidate. It looks
+// at depth candidates and is content with a match of nice bytes. offset is 0 if there is none.
+func (f *finder) find(p, candidate uint16, best, depth, nice int) (length, offset int) {
 	limit := f.end - int(p)
 	if best >= limit {
 		return best, 0
 	}
-	tail := f.load32(p + uint16(best-3))
-	for ; cand != 0 && depth > 0; depth-- {
-		if f.load32(cand+uint16(best-3)) == tail {
-			n := f.matchLen(cand, p, limit)
+	nice = min(nice, limit)
+	back := uint16(best - 3)
+	tail := f.load32(p + back) // a longer match has these bytes too, the fourth being the first new one
+	for {
+		if f.load32(candidate+back) == tail {
+			n := 0
+			if x := f.load64(candidate) ^ f.load64(p); x != 0 {
+				n = bits.TrailingZeros64(x) >> 3
+			} else {
+				n = f.extend(candidate, p)
+			}
 			if n > best {
-				best = n
-				offset = int(p - cand)
-				if n >= nice || n >= limit {
-					break
+				best, offset = n, int(p-candidate)
+				if best >= nice {
+					return min(best, limit), offset
 				}
-				tail = f.load32(p + uint16(best-3))
+				back = uint16(best - 3)
+				tail = f.load32(p + back)
 			}
 		}
-		cand = f.next[cand]
+		candidate = f.prev4[candidate]
+		depth--
+		if candidate == 0 || depth == 0 {
+			return best, offset
+		}
 	}
-	return best, offset
 }
 
-func (f *finder) matchLen(a, b uint16, limit int) int {
-	n := 0
-	for n < limit {
-		x := le.Uint64(f.buf[int(a)+n:]) ^ le.Uint64(f.buf[int(b)+n:])
-		if x != 0 {
-			n += bits.TrailingZeros64(x) >> 3
-			break
+// extend returns how many bytes at a and at b > a are equal, with a few of the padding. The first 8 are.
+func (f *finder) extend(a, b uint16) int {
+	n := 8
+	for x, y := f.buf[int(a)+n:], f.buf[int(b)+n:f.end+7]; len(y) >= 8; x, y = x[8:], y[8:] {
+		if diff := le.Uint64(x) ^ le.Uint64(y); diff != 0 {
+			return n + bits.TrailingZeros64(diff)>>3
 		}
 		n += 8
 	}
-	return min(n, limit)
+	return n
 }
 
-func (c *Compressor) parseLazy() {
-	const depth, nice = 46, 93
-	maxOff3 := 4096
-	if c.end <= 8193 {
-		maxOff3 = 2048
+// find3 returns the offset of the latest match of three bytes at p, or 0.
+func (f *finder) find3(p uint16) int {
+	candidate := f.prev3[p]
+	if candidate == 0 || (f.load32(p)^f.load32(candidate))<<8 != 0 {
+		return 0
 	}
-	p := 1
-	for p < c.end {
-		if c.end-p < 4 {
-			c.item(uint32(c.buf[p]))
-			p++
-			continue
-		}
-		cand := c.insert(uint16(p))
-		length, offset := c.find3(uint16(p), cand, depth, nice, maxOff3)
-		if length < minMatch {
-			c.item(uint32(c.buf[p]))
-			p++
-			continue
-		}
-		inserted := p
-		for length < nice && c.end-p > 4 {
-			cand = c.insert(uint16(p + 1))
-			inserted = p + 1
-			l2, o2 := c.find(uint16(p+1), cand, max(length, 3), depth/2, nice)
-			if o2 == 0 || l2 <= length {
-				break
-			}
-			c.item(uint32(c.buf[p]))
-			p++
-			length, offset = l2, o2
-		}
-		c.match(length, offset)
-		p += length
-		for q := inserted + 1; q < p && q < c.end-4; q++ {
-			c.insert(uint16(q))
-		}
-	}
-}
-
-func (f *finder) find3(p, cand uint16, depth, nice, maxOff3 int) (int, int) {
-	w := f.load32(p) << 8
-	for c2, d := cand, depth; c2 != 0 && d > 0; d-- {
-		if f.load32(c2)<<8 == w {
-			length, offset := f.find(p, c2, 3, d, nice)
-			if offset == 0 {
-				if int(p-c2) >= maxOff3 {
-					return 0, 0
-				}
-				return 3, int(p - c2)
-			}
-			return length, offset
-		}
-		c2 = f.next[c2]
-	}
-	return 0, 0
+	return int(p - candidate)
 }
