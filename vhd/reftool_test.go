@@ -103,7 +103,7 @@ func TestOursInQEMU(t *testing.T) {
 	reftool.Look(t, "qemu-io")
 	dir := t.TempDir()
 	raw, name := filepath.Join(dir, "x.raw"), filepath.Join(dir, "x.vhd")
-	for _, size := range []int{1 << 20, 24<<20 + 512, 33<<20 - 1024} {
+	for _, size := range []int{1 << 20, 17<<20 - 1536} {
 		model := sparseModel(size)
 		if err := os.WriteFile(raw, model, 0o666); err != nil {
 			t.Fatal(err)
@@ -119,10 +119,12 @@ func TestOursInQEMU(t *testing.T) {
 			}
 
 			changed := bytes.Clone(model)
+			args := []string{"-f", "vpc"}
 			for _, off := range []int{512, size/2/512*512 + 1024, size - 4096} {
-				reftool.Run(t, "qemu-io", "-f", "vpc", "-c", fmt.Sprintf("write -P 0xab %d 4096", off), name)
+				args = append(args, "-c", fmt.Sprintf("write -P 0xab %d 4096", off))
 				copy(changed[off:], bytes.Repeat([]byte{0xab}, 4096))
 			}
+			reftool.Run(t, "qemu-io", append(args, name)...)
 			d, err := Open(name)
 			if err != nil {
 				t.Fatal(err)
@@ -138,7 +140,7 @@ func TestQEMUInOurs(t *testing.T) {
 	reftool.Look(t, "qemu-img")
 	dir := t.TempDir()
 	raw, name := filepath.Join(dir, "x.raw"), filepath.Join(dir, "x.vhd")
-	for _, size := range []int{1 << 20, 24<<20 + 512, 33<<20 - 1024} {
+	for _, size := range []int{1 << 20, 17<<20 - 1536} {
 		model := sparseModel(size)
 		if err := os.WriteFile(raw, model, 0o666); err != nil {
 			t.Fatal(err)
@@ -166,7 +168,7 @@ func TestQEMUInOurs(t *testing.T) {
 				if !bytes.Equal(got[:size], model) || !allZero(got[size:]) {
 					t.Errorf("%s %s: other bytes", sub, force)
 				}
-				if d.Type() == Dynamic && d.Info().Allocated == d.Info().Blocks && size > 24<<20 {
+				if d.Type() == Dynamic && d.Info().Allocated == d.Info().Blocks && size > 1<<20 {
 					t.Errorf("no holes among %d blocks", d.Info().Blocks)
 				}
 				d.Close()

@@ -168,7 +168,7 @@ func TestHoles(t *testing.T) {
 
 // TestConcurrent writes from several goroutines into shared blocks. With Reserve the bytes are always the same.
 func TestConcurrent(t *testing.T) {
-	const size = 40 << 20
+	const size = 14 << 20
 	model := make([]byte, size)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i < size; i += 1 + rng.IntN(4096) {
@@ -219,7 +219,7 @@ func TestConcurrent(t *testing.T) {
 	finish(t, w)
 	d := open(t, &m)
 	checkDisk(t, d, model)
-	for range 4 { // readers share the Reader
+	for range 2 { // readers share the Reader
 		wg.Go(func() { checkDisk(t, d, model) })
 	}
 	wg.Wait()
@@ -448,7 +448,9 @@ func TestDamage(t *testing.T) {
 		{name: "block on the table", change: func(f *footer, h *header, bat []uint32) { bat[3] = 3 }, want: "overlaps the block table"},
 		{name: "blocks overlap", change: func(f *footer, h *header, bat []uint32) { bat[3] = 12 }, want: "vhd: block 3 at 0x1800: overlaps block 0, which goes from 0x800 to 0x1a00"},
 		{name: "block twice", change: func(f *footer, h *header, bat []uint32) { bat[2] = 4 }, want: "vhd: block 2 at 0x800: overlaps block 0"},
-		{name: "size of Virtual PC", change: func(f *footer, h *header, bat []uint32) { f.Creator, f.Geometry = [4]byte([]byte("vpc ")), CHS{1, 4, 6} },
+		{name: "size of Virtual PC", change: func(f *footer, h *header, bat []uint32) {
+			f.Creator, f.Geometry = [4]byte([]byte("vpc ")), CHS{1, 4, 6}
+		},
 			note: `Windows reads 12800 bytes, QEMU 12288: creator "vpc ", geometry 1/4/6`},
 		{name: "suspended", change: func(f *footer, h *header, bat []uint32) { f.SavedState = 1 }, note: "suspended"},
 	} {
