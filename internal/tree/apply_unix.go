@@ -1,0 +1,184 @@
+//go:build unix
+
+package tree
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/winfile"
+)
+
+// streamsAreFiles tells whether a named stream is opened like a file.
+const streamsAreFiles = false
+
+// applyHost is what the applier found out about the target's file system.
+type applyHost struct {
+	system    bool // a mounted NTFS volume that takes its metadata as system.ntfs_*
+	foldsCase bool
+}
+
+// probe finds out what the target's file system can do.
+func (a *applier) probe() error {
+	d, err := openHostDir(a.root, a.dir, ".")
+	if err != nil {
+		return err
+	}
+	_, err = d.xattr(".", spaceSystem+xattrTimes, make([]byte, 64))
+	a.host.system = err == nil
+	d.close()
+
+	const lower, upper = ".husk-case-probe", ".HUSK-CASE-PROBE"
+	err = a.root.Mkdir(lower, 0o700)
+	if err != nil {
+		return err
+	}
+	_, err = a.root.Lstat(upper)
+	a.host.foldsCase = err == nil
+	return a.root.Remove(lower)
+}
+
+func tooManyLinks(err error) bool { return errors.Is(err, unix.EMLINK) }
+
+// create opens a file for its data; a named stream may have made it already.
+func (a *applier) create(t target) (*os.File, error) {
+	return a.root.OpenFile(t.path, os.O_RDWR|os.O_CREATE, 0o666)
+}
+
+// streamProblem says why a named stream cannot be kept.
+func streamProblem(s winfile.Stream) error {
+	if s.Data != nil && s.Data.Size > maxXattr {
+		return fmt.Errorf("%d bytes, want at most %d in an extended attribute", s.Data.Size, maxXattr)
+	}
+	return nil
+}
+
+// writeStream keeps a named stream as an attribute. That the file system does not take it is a loss, not an error.
+func (a *applier) writeStream(t target, p []byte) (err error) {
+	var f *os.File
+	if t.info.Attributes&winfile.AttrDirectory != 0 {
+		f, err = a.root.Open(t.path)
+	} else {
+		f, err = a.create(t)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	name := spaceUser + xattrStream + t.stream
+	if a.host.system {
+		name = spaceUser + t.stream
+	}
+	if err := unix.Fsetxattr(int(f.Fd()), name, p, 0); err != nil {
+		a.report.lose(LostStream, t.String(), err)
+	}
+	return nil
+}
+
+// asLink returns the target of the host's symbolic link that can stand for a file.
+func (a *applier) asLink(i *winfile.Info) (string, bool) {
+	if a.host.system || i.Reparse == nil || i.Data != nil || len(i.Streams) > 0 || i.Extra != nil {
+		return "", false
+	}
+	return hostLink(i.Reparse, a.dir)
+}
+
+// describe gives a file its metadata. What the host does not take is a loss.
+func (a *applier) describe(d *hostDir, name, path string, e *winfile.Entry, shorts string) {
+	i := e.Info
+	a.loseExtra(path, i)
+	if a.host.system {
+		a.describeNTFS(d, name, path, e, shorts)
+		return
+	}
+	def, space, isLink := winfile.AttrArchive, spaceUser, false
+	if i.Attributes&winfile.AttrDirectory != 0 {
+		def = winfile.AttrDirectory
+	}
+	if i.Reparse != nil {
+		def |= winfile.AttrReparse // the scan takes that from the point
+		if st, err := d.stat(name); err == nil && st.kind == kindLink {
+			def, space, isLink = linkAttributes(d, name), spaceTrusted, true
+		}
+	}
+	list, err := xattrsOf(i, def, shorts, binary.LittleEndian)
+	if err != nil {
+		a.report.lose(LostEAs, path, err)
+	}
+	if i.Reparse != nil && !isLink {
+		list = append(list, xattr{xattrReparse, i.Reparse.Buffer(), LostReparse})
+		if !i.Reparse.NotFixed {
+			list = append(list, xattr{xattrReparseFixed, nil, LostReparse})
+		}
+	}
+	// Small ones first: file systems have little room.
+	slices.SortStableFunc(list, func(x, y xattr) int { return len(x.value) - len(y.value) })
+	for _, x := range list {
+		if err := d.setXattr(name, space+x.name, x.value); err != nil {
+			a.report.lose(x.lost, path, err)
+		}
+	}
+	if err := setTimes(d, name, i); err != nil {
+		a.report.lose(LostTimes, path, err)
+	}
+}
+
+// describeNTFS gives the driver of a mounted NTFS volume everything it takes. The order matters: the reparse point comes last,
+// since the kernel then takes the file for a stale one.
+func (a *applier) describeNTFS(d *hostDir, name, path string, e *winfile.Entry, shorts string) {
+	i := e.Info
+	own := shortNameOf(shorts, path)
+	if shorts != "" && shorts != own && shorts != own+"\x00"+path+"\x00" {
+		a.report.lose(LostShortName, path, errors.New("the driver takes the short name of the first of a file's names only"))
+	}
+	list, err := xattrsOf(i, ^winfile.Attributes(0), own, binary.NativeEndian)
+	if err != nil {
+		a.report.lose(LostEAs, path, err)
+	}
+	if i.Changed != 0 {
+		a.report.lose(LostChanged, path, errors.New("the driver does not take it"))
+	}
+	if i.Reparse != nil {
+		list = append(list, xattr{xattrReparse, i.Reparse.Buffer(), LostReparse})
+	}
+	for _, x := range list {
+		if err := d.setXattr(name, spaceSystem+x.name, x.value); err != nil {
+			a.report.lose(x.lost, path, err)
+		}
+	}
+}
+
+// setTimes sets the written and accessed times, and makes sure that the file system can count that far.
+func setTimes(d *hostDir, name string, i *winfile.Info) error {
+	if i.Written == 0 {
+		return nil
+	}
+	access := i.Accessed
+	if access == 0 {
+		access = i.Written
+	}
+	var ts [2]unix.Timespec
+	for k, f := range []winfile.Filetime{access, i.Written} {
+		var err error
+		if ts[k], err = unix.TimeToTimespec(f.Time()); err != nil {
+			return err
+		}
+	}
+	if err := unix.UtimesNanoAt(d.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "utimensat", Path: name, Err: err}
+	}
+	if y := i.Written.Time().Year(); y > 1970 && y < 2038 {
+		return nil
+	}
+	if st, err := d.stat(name); err == nil && !sameTime(st.written, i.Written) {
+		return fmt.Errorf("%s became %s", i.Written.Time().Format(time.RFC3339), st.written.Time().Format(time.RFC3339))
+	}
+	return nil
+}

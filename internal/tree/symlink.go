@@ -1,0 +1,149 @@
+package tree
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"husk/winfile"
+)
+
+// Symbolic links of the host become IO_REPARSE_TAG_SYMLINK points, [MS-FSCC] 2.1.2.4. The data after the 8-byte header:
+//
+//	0x00  u16  offset of the substitute name in the names
+//	0x02  u16  its length in bytes
+//	0x04  u16  offset of the print name
+//	0x06  u16  its length
+//	0x08  u32  flags: 1 if the target is relative
+//	0x0c       names, UTF-16LE
+//
+// An absolute target has no drive on the host; like wimlib we write C:. Both names end in a NUL that no length counts.
+const (
+	symlinkNames    = 0x0c
+	symlinkRelative = 1
+	dosDevices      = `\??\`
+	anyDrive        = "C:"
+)
+
+var errLinkTooLong = errors.New("the link's target is too long for a reparse point")
+
+// symlinkReparse makes the reparse point of a link of the host. The point counts as not fixed.
+func symlinkReparse(target string) (*winfile.Reparse, error) {
+	print, flags := strings.ReplaceAll(target, "/", `\`), uint32(symlinkRelative)
+	subst := print
+	if strings.HasPrefix(target, "/") {
+		print, flags = anyDrive+print, 0
+		subst = dosDevices + print
+	}
+	if 8+symlinkNames+2*(len(subst)+len(print)+2) > winfile.MaxReparse { // UTF-16 has no more units than UTF-8 bytes
+		return nil, errLinkTooLong
+	}
+	s, p := winfile.AppendUTF16LE(nil, subst), winfile.AppendUTF16LE(nil, print)
+	var d []byte
+	d = binary.LittleEndian.AppendUint16(d, 0)
+	d = binary.LittleEndian.AppendUint16(d, uint16(len(s)))
+	d = binary.LittleEndian.AppendUint16(d, uint16(len(s)+2))
+	d = binary.LittleEndian.AppendUint16(d, uint16(len(p)))
+	d = binary.LittleEndian.AppendUint32(d, flags)
+	d = append(append(d, s...), 0, 0)
+	d = append(append(d, p...), 0, 0)
+	return &winfile.Reparse{Tag: winfile.TagSymlink, NotFixed: true, Data: d}, nil
+}
+
+// reparseTarget reads the substitute name of a symbolic link or a junction.
+func reparseTarget(r *winfile.Reparse) (target string, relative bool, err error) {
+	names := symlinkNames
+	switch r.Tag {
+	case winfile.TagMountPoint:
+		names = 8
+	case winfile.TagSymlink:
+	default:
+		return "", false, fmt.Errorf("reparse tag %#08x has no target", r.Tag)
+	}
+	if len(r.Data) < names {
+		return "", false, fmt.Errorf("reparse data of %d bytes, want at least %d", len(r.Data), names)
+	}
+	off, n := int(binary.LittleEndian.Uint16(r.Data)), int(binary.LittleEndian.Uint16(r.Data[2:]))
+	if rest := len(r.Data) - names; n > rest || off > rest-n {
+		return "", false, fmt.Errorf("reparse target of %d bytes at %#x, want at most %d", n, names+off, rest)
+	}
+	if r.Tag == winfile.TagSymlink {
+		relative = binary.LittleEndian.Uint32(r.Data[8:])&symlinkRelative != 0
+	}
+	return winfile.NameFromUTF16LE(r.Data[names+off : names+off+n]), relative, nil
+}
+
+// hostLink returns the link of the host that symlinkReparse turns back into exactly r. Targets that were made relative to the
+// image root become absolute below root.
+func hostLink(r *winfile.Reparse, root string) (string, bool) {
+	if r.Tag != winfile.TagSymlink || r.Reserved != 0 {
+		return "", false
+	}
+	subst, relative, err := reparseTarget(r)
+	if err != nil {
+		return "", false
+	}
+	if !relative {
+		subst = strings.TrimPrefix(subst, dosDevices+anyDrive)
+	}
+	link := strings.ReplaceAll(subst, `\`, "/")
+	fixed := !relative && !r.NotFixed
+	var back *winfile.Reparse
+	switch {
+	case fixed && link == "":
+		back = rootReparse()
+	case link == "" || strings.ContainsRune(link, 0):
+		return "", false
+	default:
+		if back, err = symlinkReparse(link); err != nil {
+			return "", false
+		}
+	}
+	if string(back.Data) != string(r.Data) {
+		return "", false
+	}
+	if fixed {
+		link = strings.TrimSuffix(root, "/") + link
+	}
+	return link, true
+}
+
+// rootReparse is the point of a link to the image root itself.
+func rootReparse() *winfile.Reparse {
+	r := &winfile.Reparse{Tag: winfile.TagSymlink}
+	s, p := winfile.AppendUTF16LE(nil, dosDevices+anyDrive), winfile.AppendUTF16LE(nil, anyDrive)
+	d := make([]byte, symlinkNames)
+	binary.LittleEndian.PutUint16(d[2:], uint16(len(s)))
+	binary.LittleEndian.PutUint16(d[4:], uint16(len(s)+2))
+	binary.LittleEndian.PutUint16(d[6:], uint16(len(p)))
+	d = append(append(d, s...), 0, 0)
+	r.Data = append(append(d, p...), 0, 0)
+	return r
+}
+
+// fixLink makes the point of an absolute link into the scanned folder, relative to its root; nil if it points elsewhere.
+func fixLink(target string, roots []string) (*winfile.Reparse, error) {
+	if !strings.HasPrefix(target, "/") {
+		return nil, nil
+	}
+	for _, root := range roots {
+		rest, ok := strings.CutPrefix(target, strings.TrimSuffix(root, "/"))
+		if !ok || rest != "" && rest[0] != '/' {
+			continue
+		}
+		if clean := path.Clean(target); clean != root && !strings.HasPrefix(clean, strings.TrimSuffix(root, "/")+"/") {
+			continue // leaves the root again through ".."
+		}
+		if rest == "" {
+			return rootReparse(), nil
+		}
+		r, err := symlinkReparse(rest)
+		if err == nil {
+			r.NotFixed = false
+		}
+		return r, err
+	}
+	return nil, nil
+}
