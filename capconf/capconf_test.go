@@ -259,6 +259,32 @@ func slowGlob(glob, name []rune) bool {
 	return row[len(name)]
 }
 
+// words returns all words over the letters of at most n letters.
+func words(letters []string, n int) []string {
+	all := []string{""}
+	for from := 0; n > 0; n-- {
+		to := len(all)
+		for _, w := range all[from:to] {
+			for _, l := range letters {
+				all = append(all, w+l)
+			}
+		}
+		from = to
+	}
+	return all
+}
+
+func TestGlobExhaustively(t *testing.T) {
+	names := words([]string{"A", "É"}, 5)
+	for _, glob := range words([]string{"A", "É", "*", "?"}, 5) {
+		for _, name := range names {
+			if got, want := globMatch(glob, []byte(name)), slowGlob([]rune(glob), []rune(name)); got != want {
+				t.Fatalf("%s, %s: %t", glob, name, got)
+			}
+		}
+	}
+}
+
 func checkAgainstSlow(t *testing.T, patterns []Pattern, path string) {
 	t.Helper()
 	want := slices.IndexFunc(patterns, func(p Pattern) bool { return slowMatch(p.String(), path) })

@@ -1,6 +1,7 @@
 package capconf
 
 import (
+	"bytes"
 	"strings"
 
 	"husk/winfile"
@@ -181,7 +182,9 @@ func globMatch(glob string, name []byte) bool {
 		switch {
 		case g < len(glob) && glob[g] == '*':
 			star, from = g, n
-			g++
+			if g++; g == len(glob) {
+				return true
+			}
 		case g < len(glob) && glob[g] == '?':
 			g++
 			n += runeLen(name, n)
@@ -190,7 +193,15 @@ func globMatch(glob string, name []byte) bool {
 			n++
 		case star >= 0:
 			from += runeLen(name, from)
-			g, n = star+1, from
+			g = star + 1
+			if c := glob[g]; c != '?' { // nor a star: that would have become the last
+				i := bytes.IndexByte(name[from:], c) // the first byte of a character is none's second
+				if i < 0 {
+					return false
+				}
+				from += i
+			}
+			n = from
 		default:
 			return false
 		}

@@ -3,6 +3,7 @@ package wof
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"husk/winfile"
 )
@@ -29,10 +30,11 @@ type ResolveError struct {
 }
 
 func (e *ResolveError) Error() string {
+	more := ""
 	if e.More > 0 {
-		return fmt.Sprintf("wof: %s and %d more: %v", e.Path, e.More, e.Err)
+		more = fmt.Sprintf(" and %d more", e.More)
 	}
-	return fmt.Sprintf("wof: %s: %v", e.Path, e.Err)
+	return fmt.Sprintf("wof: %s%s: %s", e.Path, more, strings.TrimPrefix(e.Err.Error(), "wof: "))
 }
 
 func (e *ResolveError) Unwrap() error { return e.Err }
