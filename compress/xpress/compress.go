@@ -24,6 +24,8 @@ type Compressor struct {
 	longs  [maxChunk/longMatch + 1]long // the matches among items that need length bytes
 	nLongs int
 
+	optimal *optimal // nil below Best
+
 	code  code
 	emit  [numSymbols]uint64 // by symbol: (codeword << number of offset bits)<<8 | bits of both
 	units [maxChunk + 8]byte // the bit stream without length bytes
@@ -44,12 +46,16 @@ func (l *long) bytes() int {
 	return 3
 }
 
-// NewCompressor returns a Compressor for a level from Fast to Best, which is about 1 MiB.
+// NewCompressor returns a Compressor for a level from Fast to Best. It takes 0.8 MiB, and 3.6 MiB for Best.
 func NewCompressor(level Level) *Compressor {
 	if level < Fast || level > Best {
 		panic(fmt.Sprintf("xpress: level %d, want %d to %d", level, Fast, Best))
 	}
-	return &Compressor{level: level}
+	c := &Compressor{level: level}
+	if level == Best {
+		c.optimal = new(optimal)
+	}
+	return c
 }
 
 // Compress compresses src, a chunk of at most 65536 bytes, into dst, which may not overlap it, and returns the number of
@@ -64,22 +70,27 @@ func (c *Compressor) Compress(dst, src []byte) int {
 		return 0
 	}
 	c.load(src)
-	c.nItems, c.nLongs = 0, 0
-	clear(c.code.count[:])
+	c.reset()
 	switch c.level {
 	case Fast:
 		c.parseFast()
-	default:
-		c.parseLazy(46, 93)
+	case Default:
+		c.parseLazy(lazyDepth, lazyNice)
+	case Best:
+		c.parseOptimal()
 	}
-	c.item(endOfData)
-	c.code.build()
 	size := c.size()
 	if size > limit {
 		return 0
 	}
 	c.write(dst[:size])
 	return size
+}
+
+// reset forgets all items.
+func (c *Compressor) reset() {
+	c.nItems, c.nLongs = 0, 0
+	clear(c.code.count[:])
 }
 
 // item appends an item: offset bits<<9 | symbol.

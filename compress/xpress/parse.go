@@ -2,6 +2,11 @@ package xpress
 
 import "math/bits"
 
+const (
+	lazyDepth = 46 // candidates looked at
+	lazyNice  = 96 // a match this long is taken without a look for a longer one
+)
+
 // maxOffset3 returns the offset from which a match of three bytes costs more than three literals.
 func maxOffset3(chunk int) int {
 	if chunk <= 8192 {
@@ -10,7 +15,7 @@ func maxOffset3(chunk int) int {
 	return 4096
 }
 
-// parseFast takes the first match it sees, among one candidate for each position.
+// parseFast takes the first match it sees, among one candidate for each position. It leaves c.code built.
 func (c *Compressor) parseFast() {
 	p, last := 1, c.end-1-noMatchTail
 	for p <= last {
@@ -39,9 +44,11 @@ func (c *Compressor) parseFast() {
 	for ; p < c.end; p++ {
 		c.item(uint32(c.buf[p]))
 	}
+	c.item(endOfData)
+	c.code.build()
 }
 
-// parseLazy takes a match only if the next position has no longer one.
+// parseLazy takes a match only if the next position has no longer one. It leaves c.code built.
 func (c *Compressor) parseLazy(depth, nice int) {
 	c.chain()
 	maxOffset3 := maxOffset3(c.end - 1)
@@ -78,4 +85,6 @@ func (c *Compressor) parseLazy(depth, nice int) {
 	for ; p < c.end; p++ {
 		c.item(uint32(c.buf[p]))
 	}
+	c.item(endOfData)
+	c.code.build()
 }

@@ -107,9 +107,9 @@ func skewed() []byte {
 
 func samples(tb testing.TB) map[string][]byte {
 	return map[string][]byte{
-		"zero":       make([]byte, 2*maxChunk),
+		"zero":       make([]byte, maxChunk+maxChunk/2),
 		"text":       text(2 * maxChunk),
-		"executable": executable(tb, 1<<20),
+		"executable": executable(tb, 200000),
 		"noise":      noise(2 * maxChunk),
 		"skewed":     skewed(),
 		"periodic":   bytes.Repeat(noise(300), 440),
@@ -165,7 +165,7 @@ func TestRoundTrip(t *testing.T) {
 							roundTrip(t, c, data[:n])
 						}
 					}
-					for i := size; i < min(len(data), 4*maxChunk); i += size {
+					for i := size; i < len(data); i += 5 * size {
 						roundTrip(t, c, data[i:min(i+size, len(data))])
 					}
 				})
@@ -179,7 +179,7 @@ func TestSmall(t *testing.T) {
 		c := NewCompressor(level)
 		for name, data := range samples(t) {
 			t.Run(levelName+"/"+name, func(t *testing.T) {
-				for n := range 700 {
+				for n := 0; n < 700; n += 1 + n/70 {
 					size := roundTrip(t, c, data[:n])
 					if name == "zero" && n > 264+1 && size == 0 {
 						t.Fatalf("%d zero bytes were not compressed", n)
@@ -254,13 +254,13 @@ func TestDamaged(t *testing.T) {
 				t.Fatalf("%s, %s: error %v, but the reference decoder accepts it", name, what, err)
 			}
 		}
-		for n := range chunk {
+		for n := 0; n < len(chunk); n += 1 + rnd.IntN(5) {
 			check(fmt.Sprint("cut at ", n), len(plain), chunk[:n])
 			if err := Decompress(make([]byte, len(plain)), chunk[:n]); err == nil && n < len(chunk)-6 {
 				t.Fatalf("%s: accepted %d of %d bytes", name, n, len(chunk))
 			}
 		}
-		for range 2000 {
+		for range 400 {
 			bad := bytes.Clone(chunk)
 			for range 1 + rnd.IntN(3) {
 				bad[rnd.IntN(len(bad))] ^= 1 << rnd.IntN(8)
