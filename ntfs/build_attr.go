@@ -55,7 +55,7 @@ func (l *Layout) attributes(dst []attr, f int32) []attr {
 	}
 	dst = l.nameAttributes(dst, f)
 	if fl.flags&fileHasObjectID != 0 {
-		dst = append(dst, attr{typ: typeObjectID, size: int64(len(info.Extra.ObjectID))})
+		dst = append(dst, attr{typ: typeObjectID, size: 16}) // where it was born stands in $O only
 	}
 	if fl.dir == none {
 		a := attr{typ: typeData, blob: info.Data, size: info.Size()}

@@ -14,14 +14,14 @@ import (
 // checker is a volume check that shares nothing with the builder but format.go: it reads every record, follows every run list, walks
 // every index and compares all facts that stand in two places.
 type checker struct {
-	t        testing.TB
-	img      []byte
-	g        geometry
-	records  []fileRecord // fixups undone; nil if not in use
-	attrs    map[uint64][]checkedAttr
-	owner    []int32 // record that owns a cluster, or -1
-	children map[uint64]map[string]int
-	sds      map[uint32][]byte // by security id
+	t       testing.TB
+	img     []byte
+	g       geometry
+	records []fileRecord // fixups undone; nil if not in use
+	attrs   map[uint64][]checkedAttr
+	owner   []int32           // record that owns a cluster, or -1
+	sds     map[uint32][]byte // by security id
+	births  map[string]string // by object id: birth volume, birth object, domain
 }
 
 type checkedAttr struct {
@@ -37,7 +37,7 @@ func checkVolume(t testing.TB, name string) *checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &checker{t: t, img: img, attrs: make(map[uint64][]checkedAttr), sds: make(map[uint32][]byte)}
+	c := &checker{t: t, img: img, attrs: make(map[uint64][]checkedAttr), sds: make(map[uint32][]byte), births: make(map[string]string)}
 	c.checkBoot()
 	c.readRecords()
 	for n := range c.records {
@@ -662,9 +662,7 @@ func (c *checker) checkViews() {
 			tags[string(c.value(a)[:4])+string(ref)] = true
 		}
 		if a, ok := c.find(uint64(n), typeObjectID, ""); ok {
-			v := c.value(a)
-			full := append(bytes.Clone(v), make([]byte, 64-len(v))...)
-			ids[string(full[:16])+string(ref)+string(full[16:])] = true
+			ids[string(c.value(a))+string(ref)] = true
 		}
 	}
 	entries, _ := c.walkIndex(recReparse, "$R")
@@ -678,9 +676,10 @@ func (c *checker) checkViews() {
 	}
 	entries, _ = c.walkIndex(recObjID, "$O")
 	for _, e := range entries {
-		if !ids[string(e.key)+string(e.raw[0x20:0x20+0x38])] {
+		if !ids[string(e.key)+string(e.raw[0x20:0x28])] {
 			c.errorf("$O has %x", e.raw)
 		}
+		c.births[string(e.key)] = string(e.raw[0x28 : 0x20+0x38])
 	}
 	if len(entries) != len(ids) {
 		c.errorf("$O has %d entries, there are %d object ids", len(entries), len(ids))
@@ -882,6 +881,10 @@ func (c *checker) compareInfo(path string, n uint64, info *winfile.Info, pointer
 		var got []byte
 		if a, ok := c.find(n, t, ""); ok {
 			got = c.value(a)
+		}
+		if t == typeObjectID && got != nil {
+			got = append(bytes.Clone(got), c.births[string(got)]...)
+			want = append(bytes.Clone(want), make([]byte, 64-len(want))...)
 		}
 		if !bytes.Equal(got, want) {
 			c.errorf("%q: %v is %x, want %x", path, t, got, want)

@@ -216,7 +216,7 @@ func (l *Layout) appendValue(b []byte, f int32, attrs []attr, a *attr) []byte {
 	case a.typ == typeFileName:
 		return l.appendFileName(b, a.link)
 	case a.typ == typeObjectID:
-		return append(b, fl.info.Extra.ObjectID...)
+		return append(b, fl.info.Extra.ObjectID[:16]...)
 	case a.typ == typeIndexRoot && fl.dir != none:
 		x := l.dirIndex(fl.dir)
 		return x.appendRoot(b, l.geometry.clusterSize)
