@@ -1,0 +1,349 @@
+package wim
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"husk/guid"
+	"husk/internal/ondisk"
+	"husk/winfile"
+)
+
+// A Reader reads a WIM. It is the [winfile.Content] of the blobs in its trees. It is safe for concurrent use.
+type Reader struct {
+	r      io.ReaderAt
+	size   int64
+	closer io.Closer
+	hdr    header
+	codec  Codec
+
+	blobs     []winfile.Blob // Ref is the element of resources with the same index
+	resources []resource
+	index     map[winfile.SHA1]int32
+	tableHash winfile.SHA1
+	xml       *element
+	images    []*Image
+
+	problems []error // what was left out of the blob table
+	decoders sync.Pool
+}
+
+// resource is where a blob or the metadata of an image is.
+type resource struct {
+	off, stored, size int64
+	hash              winfile.SHA1
+	refs              uint32
+	compressed        bool
+	solid             bool // off is inside the plain bytes of solid resources
+}
+
+// newResource takes an entry of the blob table that check accepted.
+func newResource(e *blobEntry) resource {
+	h := e.Resource
+	return resource{
+		off: int64(h.Offset), stored: h.stored(), size: int64(h.Original), hash: e.Hash, refs: e.RefCount,
+		compressed: h.flags()&resCompressed != 0,
+	}
+}
+
+// Open opens the WIM file name. Close the Reader after use.
+func Open(name string) (*Reader, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r, err := NewReader(f, info.Size())
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	r.closer = f
+	return r, nil
+}
+
+// Close closes the file of a Reader that [Open] made.
+func (r *Reader) Close() error {
+	if r.closer == nil {
+		return nil
+	}
+	return r.closer.Close()
+}
+
+// NewReader reads the header, the blob table and the XML data of a WIM of size bytes. What breaks the format is a
+// *[FormatError]; what husk cannot read yet wraps errors.ErrUnsupported.
+func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
+	w := &Reader{r: r, size: size}
+	if err := w.readHeader(); err != nil {
+		return nil, err
+	}
+	w.codec = w.hdr.codec()
+	w.decoders.New = func() any { return w.newDecoder() }
+	if err := w.readBlobTable(); err != nil {
+		return nil, err
+	}
+	if err := w.readXML(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (r *Reader) readHeader() error {
+	b, err := ondisk.ReadAt(r.r, 0, headerSize, headerSize)
+	if err != nil {
+		return &FormatError{"header", 0, err}
+	}
+	if _, err := binary.Decode(b, le, &r.hdr); err != nil {
+		panic("wim: internal error: " + err.Error())
+	}
+	if off, err := r.hdr.check(); err != nil {
+		return &FormatError{"header", off, err}
+	}
+	for _, part := range []struct {
+		what string
+		at   int64
+		h    resourceHeader
+	}{{"blob table", 0x30, r.hdr.BlobTable}, {"XML data", 0x48, r.hdr.XML}, {"integrity table", 0x7c, r.hdr.Integrity}} {
+		if err := part.h.check(r.size); err != nil {
+			return &FormatError{"header: " + part.what, part.at, err}
+		}
+		if part.h.flags()&(resCompressed|resSolid) != 0 {
+			return &FormatError{"header: " + part.what, part.at, fmt.Errorf("flags %#x, want an uncompressed resource", part.h.flags())}
+		}
+	}
+	return nil
+}
+
+// readBlobTable fills blobs, resources, index and the metadata resources of images.
+func (r *Reader) readBlobTable() error {
+	h := r.hdr.BlobTable
+	table, err := ondisk.ReadAt(r.r, int64(h.Offset), h.stored(), maxTable)
+	if err != nil {
+		return &FormatError{"blob table", int64(h.Offset), err}
+	}
+	r.tableHash = sha1.Sum(table)
+	n := len(table) / blobEntrySize
+	r.resources = make([]resource, 0, n)
+	r.index = make(map[winfile.SHA1]int32, n)
+	for i := range n {
+		e := getBlobEntry(table[i*blobEntrySize:])
+		if err := r.addEntry(&e); err != nil {
+			what := fmt.Sprintf("blob table entry %d", i)
+			r.problems = append(r.problems, &FormatError{what, int64(h.Offset) + int64(i)*blobEntrySize, err})
+		}
+	}
+	if len(r.images) < int(r.hdr.ImageCount) {
+		return &FormatError{"blob table", int64(h.Offset),
+			fmt.Errorf("metadata of %d images, want %d", len(r.images), r.hdr.ImageCount)}
+	}
+	r.blobs = make([]winfile.Blob, len(r.resources))
+	for i := range r.resources {
+		res := &r.resources[i]
+		r.blobs[i] = winfile.Blob{Size: res.size, SHA1: res.hash, Order: res.off, Content: r, Ref: res}
+	}
+	return nil
+}
+
+// addEntry takes one entry, or tells why it is left out.
+func (r *Reader) addEntry(e *blobEntry) error {
+	if e.Resource.flags()&resMetadata != 0 {
+		if e.RefCount != 0 && len(r.images) < int(r.hdr.ImageCount) {
+			img := &Image{r: r, Index: len(r.images) + 1}
+			if img.err = e.Resource.check(r.size); img.err == nil {
+				img.metadata = newResource(e)
+			}
+			r.images = append(r.images, img)
+		}
+		return nil
+	}
+	var res resource
+	if e.Resource.flags()&resSolid != 0 && r.hdr.Version == versionSolid {
+		if e.Resource.Original == solidOriginal {
+			return nil // the solid resource itself
+		}
+		if e.Resource.Offset > 1<<62 {
+			return fmt.Errorf("offset %#x in a solid resource", e.Resource.Offset)
+		}
+		res = resource{
+			off: int64(e.Resource.Offset), stored: 0, size: e.Resource.stored(), hash: e.Hash, refs: e.RefCount, solid: true,
+		}
+	} else {
+		h := e.Resource
+		h.StoredFlags &^= uint64(resSolid) << resourceSizeLog
+		if err := h.check(r.size); err != nil {
+			return err
+		}
+		res = newResource(e)
+	}
+	switch _, known := r.index[e.Hash]; {
+	case e.Part != r.hdr.Part:
+		return fmt.Errorf("part %d, want %d", e.Part, r.hdr.Part)
+	case e.Hash == winfile.SHA1{}:
+		return errors.New("SHA-1 of zeros")
+	case res.size == 0:
+		return errors.New("blob of no bytes")
+	case known:
+		return fmt.Errorf("second entry for blob %s", e.Hash)
+	}
+	r.index[e.Hash] = int32(len(r.resources))
+	r.resources = append(r.resources, res)
+	return nil
+}
+
+func (r *Reader) readXML() error {
+	h := r.hdr.XML
+	b, err := ondisk.ReadAt(r.r, int64(h.Offset), h.stored(), maxXML)
+	if err != nil {
+		return &FormatError{"XML data", int64(h.Offset), err}
+	}
+	if r.xml, err = parseXML(b); err != nil {
+		return &FormatError{"XML data", int64(h.Offset), err}
+	}
+	if r.xml.find("ESD", "ENCRYPTED") != nil {
+		return &FormatError{"XML data", int64(h.Offset), fmt.Errorf("encrypted ESD: %w", errors.ErrUnsupported)}
+	}
+	elements, err := r.xml.images(len(r.images))
+	if err != nil {
+		return &FormatError{"XML data", int64(h.Offset), err}
+	}
+	for i, e := range elements {
+		r.images[i].xml = e
+	}
+	return nil
+}
+
+// GUID identifies the file; pointer files refer to it.
+func (r *Reader) GUID() guid.GUID { return r.hdr.GUID }
+
+// Codec is what the resources that are not solid are compressed with.
+func (r *Reader) Codec() Codec { return r.codec }
+
+// ChunkSize is the plain size of the chunks of compressed resources, 0 if there are none.
+func (r *Reader) ChunkSize() int { return int(r.hdr.ChunkSize) }
+
+// Size is the size of the file in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
+// BootIndex is the number of the image that boots from a RAM disk, 0 if none does.
+func (r *Reader) BootIndex() int {
+	if r.hdr.BootIndex > r.hdr.ImageCount {
+		return 0
+	}
+	return int(r.hdr.BootIndex)
+}
+
+// Part returns which part of a split set this is, and of how many: 1 and 1 unless split.
+func (r *Reader) Part() (part, of int) { return int(r.hdr.Part), int(r.hdr.Of) }
+
+// ReadOnly reports whether the file asks not to be modified.
+func (r *Reader) ReadOnly() bool { return r.hdr.Flags&flagReadOnly != 0 }
+
+// InProgress reports whether a writer is at work, or was interrupted. The images are readable all the same.
+func (r *Reader) InProgress() bool { return r.hdr.Flags&flagInProgress != 0 }
+
+// ReparseFix reports whether absolute links were made relative to the root of the image (RP_FIX).
+func (r *Reader) ReparseFix() bool { return r.hdr.Flags&flagReparseFix != 0 }
+
+// HasIntegrity reports whether there is an integrity table.
+func (r *Reader) HasIntegrity() bool { return r.hdr.Integrity.stored() != 0 }
+
+// Flags are the header's flags as stored.
+func (r *Reader) Flags() uint32 { return uint32(r.hdr.Flags) }
+
+// Version is that of the header: 0x10d00, or 0xe00 if there may be solid resources.
+func (r *Reader) Version() uint32 { return r.hdr.Version }
+
+// BlobTableSHA1 is the SHA-1 of the blob table as stored, which pointer files hold.
+func (r *Reader) BlobTableSHA1() winfile.SHA1 { return r.tableHash }
+
+// Images are the images in order. Do not modify the slice.
+func (r *Reader) Images() []*Image { return r.images }
+
+// Image finds an image by its number ("1" is the first) or its name.
+func (r *Reader) Image(name string) (*Image, error) {
+	for _, i := range r.images {
+		if i.Name() == name && name != "" {
+			return i, nil
+		}
+	}
+	for _, i := range r.images {
+		if fmt.Sprint(i.Index) == name {
+			return i, nil
+		}
+	}
+	return nil, fmt.Errorf("wim: no image %q among %d", name, len(r.images))
+}
+
+// Problems are the entries of the blob table that were left out because they cannot be right.
+func (r *Reader) Problems() []error { return r.problems }
+
+// BlobInfo tells where a blob is.
+type BlobInfo struct {
+	Hash       winfile.SHA1
+	Offset     int64 // in the file; in the plain bytes of solid resources if Solid
+	StoredSize int64 // bytes in the file; 0 if Solid
+	Size       int64 // plain bytes
+	RefCount   uint32
+	Compressed bool
+	Solid      bool
+}
+
+func (res *resource) info() BlobInfo {
+	return BlobInfo{res.hash, res.off, res.stored, res.size, res.refs, res.compressed, res.solid}
+}
+
+// Lookup finds a blob by its SHA-1.
+func (r *Reader) Lookup(h winfile.SHA1) (BlobInfo, bool) {
+	i, ok := r.index[h]
+	if !ok {
+		return BlobInfo{}, false
+	}
+	return r.resources[i].info(), true
+}
+
+// Blob returns the blob with a SHA-1, readable through r, or nil. All trees of r share it.
+func (r *Reader) Blob(h winfile.SHA1) *winfile.Blob {
+	if i, ok := r.index[h]; ok {
+		return &r.blobs[i]
+	}
+	return nil
+}
+
+// Blobs returns all blobs in the order of the blob table, shared with all trees of r.
+func (r *Reader) Blobs() []*winfile.Blob {
+	list := make([]*winfile.Blob, len(r.blobs))
+	for i := range r.blobs {
+		list[i] = &r.blobs[i]
+	}
+	return list
+}
+
+// readMetadata reads and checks the metadata resource of an image.
+func (r *Reader) readMetadata(res *resource) ([]byte, error) {
+	if limit := min(maxMetadata, r.size*maxRatio); res.size > limit {
+		return nil, fmt.Errorf("%d bytes, want at most %d", res.size, limit)
+	}
+	d := r.decoders.Get().(*decoder)
+	defer r.decoders.Put(d)
+	var all bytes.Buffer
+	group := d.groupSize()
+	for off := int64(0); off < res.size; off += group {
+		p := d.buffer(min(group, res.size-off))
+		if err := d.read(res, off, p); err != nil {
+			return nil, err
+		}
+		all.Write(p)
+	}
+	if got := winfile.SHA1(sha1.Sum(all.Bytes())); got != res.hash {
+		return nil, fmt.Errorf("%w: %s, want %s", ErrChecksum, got, res.hash)
+	}
+	return all.Bytes(), nil
+}
