@@ -293,10 +293,12 @@ func (a *applier) makeDirs(ctx context.Context) error {
 				return err
 			}
 		}
-		a.report.Dirs++
-		if isDir {
-			a.dirs = append(a.dirs, d)
+		if !isDir {
+			a.report.Files++
+			continue
 		}
+		a.report.Dirs++
+		a.dirs = append(a.dirs, d)
 	}
 	first := make(map[*winfile.Info]string)
 	for _, d := range a.dirs {

@@ -149,10 +149,31 @@ func (a *applier) describeNTFS(d *hostDir, name, path string, e *winfile.Entry, 
 		list = append(list, xattr{xattrReparse, i.Reparse.Buffer(), LostReparse})
 	}
 	for _, x := range list {
-		if err := d.setXattr(name, spaceSystem+x.name, x.value); err != nil {
+		err := d.setXattr(name, spaceSystem+x.name, x.value)
+		if err == nil && x.name == xattrAttributes {
+			err = keptAttributes(d, name, i.Attributes)
+		}
+		if err != nil {
 			a.report.lose(x.lost, path, err)
 		}
 	}
+}
+
+// keptAttributes tells which attributes the driver silently did not set: some follow from what the file is.
+func keptAttributes(d *hostDir, name string, want winfile.Attributes) error {
+	const always = winfile.AttrReadOnly | winfile.AttrHidden | winfile.AttrSystem | winfile.AttrArchive | winfile.AttrNotIndexed
+	const later = winfile.AttrReparse | winfile.AttrDirectory
+	if want&^(always|later) == 0 {
+		return nil
+	}
+	v, err := d.xattr(name, spaceSystem+xattrAttributes, make([]byte, 4))
+	if err != nil || len(v) != 4 {
+		return err
+	}
+	if got := winfile.Attributes(binary.NativeEndian.Uint32(v)); (got^want)&^later != 0 {
+		return fmt.Errorf("%v became %v", want&^later, got&^later)
+	}
+	return nil
 }
 
 // setTimes sets the written and accessed times, and makes sure that the file system can count that far.

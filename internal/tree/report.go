@@ -2,8 +2,10 @@ package tree
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // ExcludeFunc tells whether an entry, and what is below it, is left out. The path has slashes and is relative to the root.
@@ -18,7 +20,15 @@ type Problem struct {
 	Err  error
 }
 
-func (p Problem) Error() string { return p.Path + ": " + p.Err.Error() }
+// Error shows the path as it is, or quoted if that could confuse a terminal.
+func (p Problem) Error() string {
+	path := p.Path
+	if strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		path = strconv.Quote(path)
+	}
+	return path + ": " + p.Err.Error()
+}
+
 func (p Problem) Unwrap() error { return p.Err }
 
 // Problems counts problems and lists the first of them. It is an error if there are any.

@@ -191,7 +191,7 @@ func (s *scanner) scanName(d *hostDir, name, path string) *winfile.Entry {
 		}
 		return nil
 	}
-	if s.opts.Exclude != nil && s.opts.Exclude(path, st.kind == kindDir) {
+	if s.opts.Exclude != nil && s.opts.Exclude(path, st.kind == kindDir || st.attrs&winfile.AttrDirectory != 0) {
 		s.report.Excluded++
 		return nil
 	}
@@ -297,12 +297,16 @@ func (f *folderFile) Read(p []byte) (int, error) {
 	case f.left > 0:
 		return n, nil
 	}
+	// The last bytes are held back if the file is not what it was, since io.ReadFull drops an error that comes with them.
 	after, err := f.f.Stat()
 	if err == nil && (after.Size() != f.before.Size() || !after.ModTime().Equal(f.before.ModTime())) {
 		err = fmt.Errorf("%s: changed while being read: %d bytes of %s, want %d of %s", f.path,
 			after.Size(), after.ModTime().UTC(), f.before.Size(), f.before.ModTime().UTC())
 	}
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 func (f *folderFile) Close() error { return f.f.Close() }

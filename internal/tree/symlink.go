@@ -113,13 +113,7 @@ func hostLink(r *winfile.Reparse, root string) (string, bool) {
 // rootReparse is the point of a link to the image root itself.
 func rootReparse() *winfile.Reparse {
 	r := &winfile.Reparse{Tag: winfile.TagSymlink}
-	s, p := winfile.AppendUTF16LE(nil, dosDevices+anyDrive), winfile.AppendUTF16LE(nil, anyDrive)
-	d := make([]byte, symlinkNames)
-	binary.LittleEndian.PutUint16(d[2:], uint16(len(s)))
-	binary.LittleEndian.PutUint16(d[4:], uint16(len(s)+2))
-	binary.LittleEndian.PutUint16(d[6:], uint16(len(p)))
-	d = append(append(d, s...), 0, 0)
-	r.Data = append(append(d, p...), 0, 0)
+	setTarget(r, anyDrive)
 	return r
 }
 
@@ -146,4 +140,54 @@ func fixLink(target string, roots []string) (*winfile.Reparse, error) {
 		return r, err
 	}
 	return nil, nil
+}
+
+// fixPoint makes the absolute target of a symbolic link or junction of Windows relative to the root that it is below, if to one
+// of roots: the root is replaced by a drive, and NotFixed cleared.
+func fixPoint(r *winfile.Reparse, roots []string) {
+	target, relative, err := reparseTarget(r)
+	rest, ok := strings.CutPrefix(target, dosDevices)
+	if err != nil || relative || !ok {
+		return
+	}
+	for _, root := range roots {
+		root = strings.TrimSuffix(strings.ReplaceAll(root, "/", `\`), `\`)
+		if len(rest) < len(root) || !winfile.EqualFold(rest[:len(root)], root) || len(rest) > len(root) && rest[len(root)] != '\\' {
+			continue
+		}
+		setTarget(r, anyDrive+rest[len(root):])
+		r.NotFixed = false
+		return
+	}
+}
+
+// retarget makes the target of a link that was made relative to the image root absolute below root, a path of Windows: it replaces
+// the drive.
+func retarget(r *winfile.Reparse, root string) {
+	if r.NotFixed {
+		return
+	}
+	target, relative, err := reparseTarget(r)
+	rest, ok := strings.CutPrefix(target, dosDevices)
+	if err != nil || relative || !ok || len(rest) < 2 || rest[1] != ':' {
+		return
+	}
+	setTarget(r, strings.TrimSuffix(root, `\`)+rest[2:])
+}
+
+// setTarget gives an absolute symbolic link or a junction another target, unless it is too long.
+func setTarget(r *winfile.Reparse, target string) {
+	s, p := winfile.AppendUTF16LE(nil, dosDevices+target), winfile.AppendUTF16LE(nil, target)
+	if 8+symlinkNames+len(s)+len(p)+4 > winfile.MaxReparse {
+		return
+	}
+	var d []byte
+	for _, n := range []int{0, len(s), len(s) + 2, len(p)} {
+		d = binary.LittleEndian.AppendUint16(d, uint16(n))
+	}
+	if r.Tag == winfile.TagSymlink {
+		d = binary.LittleEndian.AppendUint32(d, 0)
+	}
+	d = append(append(d, s...), 0, 0)
+	r.Data = append(append(d, p...), 0, 0)
 }

@@ -142,7 +142,9 @@ func setXattr(e *winfile.Entry, path, name string, v []byte, order binary.ByteOr
 		if err != nil {
 			return nil, err
 		}
-		extra().EAs = eas
+		if len(eas) > 0 {
+			extra().EAs = eas
+		}
 	default:
 		if stream, ok := strings.CutPrefix(name, xattrStream); ok && stream != "" {
 			i.Streams = append(i.Streams, winfile.Stream{Name: stream, Data: winfile.NewBlob(append([]byte(nil), v...))})
