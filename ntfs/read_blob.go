@@ -63,8 +63,20 @@ func (v *Volume) recordLCN(n int64) LCN {
 	return 0
 }
 
-// open finds the stream of a blob.
+// open finds the stream of a blob, which must be readable.
 func (v *Volume) open(b *winfile.Blob) (*stream, error) {
+	s, err := v.find(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readable(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// find finds the stream of a blob.
+func (v *Volume) find(b *winfile.Blob) (*stream, error) {
 	loc, ok := b.Ref.(*location)
 	if !ok || b.Content != winfile.Content(v) {
 		return nil, fmt.Errorf("ntfs: blob of %d bytes is not of this volume", b.Size)
@@ -98,7 +110,7 @@ func (v *Volume) open(b *winfile.Blob) (*stream, error) {
 	if s.size != b.Size {
 		return nil, fmt.Errorf("ntfs: %s is %d bytes long, want %d", s.name, s.size, b.Size)
 	}
-	return s, s.readable()
+	return s, nil
 }
 
 // describeFile names a file for messages: its first long name and a blank.
@@ -134,8 +146,8 @@ func (v *Volume) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
 // Extents returns the runs of clusters that hold a blob, holes included, in their order in the stream. A resident stream has
 // none. Compressed and encrypted streams have those of their stored bytes.
 func (v *Volume) Extents(b *winfile.Blob) ([]Extent, error) {
-	s, err := v.open(b)
-	if s == nil {
+	s, err := v.find(b)
+	if err != nil {
 		return nil, err
 	}
 	return slices.Clone(s.extents), nil

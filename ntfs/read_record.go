@@ -28,14 +28,18 @@ func openRecord(b []byte, n int64) (fileRecord, error) {
 	if err := unprotect(b, "FILE"); err != nil {
 		return nil, &FormatError{recordName(n), 0, err}
 	}
-	r := fileRecord(b)
-	if u := r.used(); u > uint32(len(b)) || u < recordUSA {
-		return nil, formatError(recordName(n), 0x18, "%d bytes in use, want %d to %d", u, recordUSA, len(b))
+	return fileRecord(b), fileRecord(b).check(n)
+}
+
+// check makes sure that the header's offsets lie inside record n.
+func (r fileRecord) check(n int64) error {
+	if u := r.used(); u > uint32(len(r)) || u < recordUSA {
+		return formatError(recordName(n), 0x18, "%d bytes in use, want %d to %d", u, recordUSA, len(r))
 	}
 	if f := r.firstAttr(); f < recordUSA-6 || uint32(f) > r.used() { // NTFS 1.2 has 6 bytes less
-		return nil, formatError(recordName(n), 0x14, "first attribute at %#x, want %#x to %#x", f, recordUSA-6, r.used())
+		return formatError(recordName(n), 0x14, "first attribute at %#x, want %#x to %#x", f, recordUSA-6, r.used())
 	}
-	return r, nil
+	return nil
 }
 
 func recordName(n int64) string { return fmt.Sprintf("record %d", n) }

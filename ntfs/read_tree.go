@@ -34,10 +34,9 @@ func (v *Volume) Tree(ctx context.Context) (*winfile.Tree, error) {
 		}
 		b.file(n, list)
 	}
+	b.birthIDs()
 	return b.build()
 }
-
-func (v *Volume) readTree() (*winfile.Tree, error) { return v.Tree(context.Background()) }
 
 // scanSize is how much of the MFT is read at once: large against a disk's seek, small against memory.
 const scanSize = 1 << 20
@@ -149,7 +148,8 @@ type treeBuilder struct {
 	inline   map[string][]byte // descriptors that stand in records, each once
 	pages    []*filePage
 	names    []treeName
-	later    []int64 // records that need more than their own bytes
+	later    []int64         // records that need more than their own bytes
+	withID   []*winfile.Info // files with an object id
 
 	attrs     []fileAttr // scratch
 	utf8      []byte     // scratch
@@ -266,6 +266,7 @@ func (b *treeBuilder) describe(info *winfile.Info, list []fileAttr) error {
 		case typeObjectID:
 			if !a.nonResident() && (a.size() == 16 || a.size() == 64) {
 				extra(info).ObjectID = slices.Clone(a.value())
+				b.withID = append(b.withID, info)
 			}
 		case typeData:
 			b.data(info, list, i)
@@ -491,4 +492,44 @@ func (b *treeBuilder) win32Partner(list []fileAttr, names []treeName, parent fil
 		return slices.IndexFunc(names, func(t treeName) bool { return t.parent == parent && t.entry.Name == name })
 	}
 	return -1
+}
+
+// birthIDs completes object ids with the birth ids, which only the index of $Extend\$ObjId has.
+func (b *treeBuilder) birthIDs() {
+	if len(b.withID) == 0 {
+		return
+	}
+	births, err := b.v.readBirthIDs()
+	if err != nil {
+		b.v.warn("$ObjId: %v", err)
+	}
+	for _, info := range b.withID {
+		x := info.Extra
+		if birth, ok := births[[16]byte(x.ObjectID)]; ok && len(x.ObjectID) == 16 && birth != [48]byte{} {
+			x.ObjectID = append(x.ObjectID, birth[:]...)
+		}
+	}
+}
+
+// readBirthIDs maps object ids to birth volume, birth object and domain ids.
+func (v *Volume) readBirthIDs() (map[[16]byte][48]byte, error) {
+	n, ok, err := v.Lookup("$Extend/$ObjId")
+	if err != nil || !ok {
+		return nil, err
+	}
+	_, list, err := v.baseAttrs(n)
+	if err != nil {
+		return nil, err
+	}
+	x, err := v.openIndex(n, list, "$O")
+	if err != nil {
+		return nil, err
+	}
+	births := make(map[[16]byte][48]byte)
+	x.walk(func(e nodeEntry) {
+		if data, err := e.data(); err == nil && len(e.key()) == 16 && len(data) == 56 {
+			births[[16]byte(e.key())] = [48]byte(data[8:])
+		}
+	}, func(e error) { err = errors.Join(err, e) })
+	return births, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"husk/internal/ondisk"
 	"husk/winfile"
+	"husk/winfile/treefs"
 )
 
 // Volume reads an NTFS volume. It is safe for concurrent use. It is an [fs.FS], and the [winfile.Content] of the blobs in its
@@ -34,7 +35,7 @@ type Volume struct {
 	upcase  *[65536]uint16
 
 	security func() (map[uint32][]byte, error) // $SDS, read once
-	tree     func() (*winfile.Tree, error)     // of the fs.FS methods
+	files    func() (*treefs.FS, error)        // the tree of the fs.FS methods, read once
 
 	mu       sync.Mutex
 	warnings []string
@@ -85,7 +86,7 @@ func NewReader(r io.ReaderAt, size int64) (*Volume, error) {
 	v.readUpcase()
 	v.readLog()
 	v.security = sync.OnceValues(v.readSecurity)
-	v.tree = sync.OnceValues(v.readTree)
+	v.files = sync.OnceValues(v.readFS)
 	return v, nil
 }
 
