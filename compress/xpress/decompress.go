@@ -23,12 +23,14 @@ func Decompress(dst, src []byte) error {
 }
 
 // tableBits is the longest codeword that is found by one look-up. The table is built for every chunk, so bigger is not
-// better: longer codewords are under 1 in 2000 of what is read.
-const tableBits = 11
+// better: longer codewords are under 1 in 1000 of what is read.
+const tableBits = 10
 
 // A Decompressor holds the tables of Decompress between chunks. It is not for concurrent use. The zero value is ready.
 type Decompressor struct {
-	table [1 << tableBits]uint16 // by the next tableBits bits: symbol<<4 | length; 0 for a longer codeword
+	// By the next tableBits bits, two bytes each: symbol<<4 | length, or 0 for a longer codeword. As bytes, so that four
+	// entries can be stored at once; the last ones may spill.
+	table [2<<tableBits + 8]byte
 
 	// Codewords of all lengths, for those longer than tableBits.
 	symbols [numSymbols]uint16     // in codeword order
@@ -87,15 +89,16 @@ func (d *Decompressor) readCode(lengths *[lengthsSize]byte) error {
 func (d *Decompressor) fillTable() {
 	at := 0
 	for l := 1; l <= tableBits; l++ {
-		n := int(d.limit[l]-d.first[l]) >> (maxCodeLen - l)
-		span := 1 << (tableBits - l)
+		n := (d.limit[l] - d.first[l]) >> (maxCodeLen - l)
+		span := 2 << (tableBits - l) // in bytes
 		for _, sym := range d.symbols[d.index[l]:][:n] {
-			e := sym<<4 | uint16(l)
-			entries := d.table[at:][:span]
-			for i := range entries {
-				entries[i] = e
+			fours := uint64(sym<<4|uint16(l)) * 0x0001000100010001
+			entries := d.table[at : at+max(span, 8)]
+			for len(entries) >= 8 {
+				le.PutUint64(entries, fours)
+				entries = entries[8:]
 			}
-			at += span
+			at += span // what a span under 8 has spilled is overwritten by the next
 		}
 	}
 	clear(d.table[at:])
@@ -164,7 +167,7 @@ func (d *Decompressor) expand(dst, src []byte) error {
 		length += minMatch
 
 		offsetBits := int(e >> 8 & 15)
-		offset := 1<<offsetBits + int(acc>>1>>(63-offsetBits))
+		offset := 1<<offsetBits + int(acc>>1>>((63-offsetBits)&63))
 		acc <<= offsetBits
 		n -= offsetBits
 		if n < 0 {
@@ -176,7 +179,12 @@ func (d *Decompressor) expand(dst, src []byte) error {
 		if length > len(dst)-out {
 			return fmt.Errorf("%w: match of %d bytes at output byte %d of %d", ErrCorrupt, length, out, len(dst))
 		}
-		copyMatch(dst, out, offset, length)
+		if from := out - offset; offset >= 8 && length <= 16 && len(dst)-out >= 16 {
+			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
+			le.PutUint64(dst[out+8:], le.Uint64(dst[from+8:]))
+		} else {
+			copyMatch(dst, out, offset, length)
+		}
 		out += length
 	}
 	return nil
@@ -184,7 +192,8 @@ func (d *Decompressor) expand(dst, src []byte) error {
 
 // lookUp decodes the codeword at the top of acc: symbol<<4 | length.
 func (d *Decompressor) lookUp(acc uint64) uint16 {
-	if e := d.table[acc>>(64-tableBits)]; e != 0 {
+	i := acc >> (64 - tableBits) * 2
+	if e := le.Uint16(d.table[i : i+2]); e != 0 {
 		return e
 	}
 	return d.lookUpLong(uint32(acc >> (64 - maxCodeLen)))

@@ -103,13 +103,17 @@ func (o *optimal) find(f *finder) {
 // findLonger appends to matches[:n] each match at p that is longer than best and the ones before, and returns the new n
 // and the longest length.
 func (f *finder) findLonger(p uint16, best int, matches *[8 * maxChunk]found, n int) (int, int) {
+	limit := f.end - int(p)
 	candidate := f.prev4[p]
-	for depth := optimalDepth; candidate != 0 && depth > 0 && best < optimalNice; depth-- {
-		length, offset := f.find(p, candidate, best, 1, optimalNice)
-		if offset != 0 {
-			best = length
-			matches[n] = found{uint16(min(length, 1<<16-1)), uint16(offset)}
-			n++
+	for depth := optimalDepth; candidate != 0 && depth > 0 && best < min(optimalNice, limit); depth-- {
+		back := uint16(best - 3)
+		if f.load32(candidate+back) == f.load32(p+back) {
+			length, offset := f.find(p, candidate, best, 1, optimalNice)
+			if offset != 0 {
+				best = length
+				matches[n] = found{uint16(min(length, 1<<16-1)), uint16(offset)}
+				n++
+			}
 		}
 		candidate = f.prev4[candidate]
 	}

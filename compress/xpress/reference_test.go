@@ -13,7 +13,7 @@ func reference(size int, src []byte) ([]byte, error) {
 	if len(src) < 256 {
 		return nil, errReference
 	}
-	var table []uint16 // the 32768 entries of the text
+	table := make([]uint16, 0, 65536) // 32768 of them, as in the text
 	for length := 1; length <= 15; length++ {
 		for sym := range 512 {
 			if int(src[sym/2]>>(4*(sym%2)))&15 == length {
