@@ -83,7 +83,7 @@ const maxProblems = 5000
 // that the many copies of a fact agree. It reads all metadata and no file data. The problems come in the order of records, those of
 // the volume first; none means that the volume is sound. The error is for reads that failed and for ctx.
 func (v *Volume) Check(ctx context.Context) ([]Problem, error) {
-	c := &volumeCheck{v: v, ctx: ctx, usedIDs: make(map[uint32]int64), extend: make(map[string]int64)}
+	c := &checkState{v: v, ctx: ctx, usedIDs: make(map[uint32]int64), extend: make(map[string]int64)}
 	if err := v.scan(ctx, c.record); err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func (v *Volume) Check(ctx context.Context) ([]Problem, error) {
 	return c.problems, nil
 }
 
-// volumeCheck gathers what is compared later: facts by record, names, runs.
-type volumeCheck struct {
+// checkState gathers what is compared later: facts by record, names, runs.
+type checkState struct {
 	v        *Volume
 	ctx      context.Context
 	problems []Problem
@@ -135,7 +135,7 @@ type checkedRecord struct {
 	links           uint16 // as the header has it
 	inUse, listed   bool   // listed: an extension record that its base names
 	state           byte   // of reachability
-	firstName       uint32 // in volumeCheck.names
+	firstName       uint32 // in checkState.names
 	base            fileRef
 	tag             uint32 // reparse tag or 0
 	eaSize          uint16 // packed
@@ -170,7 +170,7 @@ type ownedRun struct {
 	typ      uint16
 }
 
-func (c *volumeCheck) report(s Severity, kind ProblemKind, record int64, format string, args ...any) {
+func (c *checkState) report(s Severity, kind ProblemKind, record int64, format string, args ...any) {
 	if len(c.problems) >= maxProblems {
 		c.cut++
 		return
@@ -179,7 +179,7 @@ func (c *volumeCheck) report(s Severity, kind ProblemKind, record int64, format 
 }
 
 // at returns the facts of record n, nil if it was not in use.
-func (c *volumeCheck) at(n uint64) *checkedRecord {
+func (c *checkState) at(n uint64) *checkedRecord {
 	p := n / filesPerPage
 	if p >= uint64(len(c.pages)) || c.pages[p] == nil {
 		return nil
@@ -190,7 +190,7 @@ func (c *volumeCheck) at(n uint64) *checkedRecord {
 	return nil
 }
 
-func (c *volumeCheck) add(n int64) *checkedRecord {
+func (c *checkState) add(n int64) *checkedRecord {
 	p := int(n / filesPerPage)
 	if p >= len(c.pages) {
 		c.pages = append(c.pages, make([]*[filesPerPage]checkedRecord, p+1-len(c.pages))...)
@@ -202,7 +202,7 @@ func (c *volumeCheck) add(n int64) *checkedRecord {
 }
 
 // ref is the reference of record n as it should be stored.
-func (c *volumeCheck) ref(n int64) fileRef {
+func (c *checkState) ref(n int64) fileRef {
 	if r := c.at(uint64(n)); r != nil {
 		return makeRef(uint64(n), r.sequence)
 	}
@@ -210,7 +210,7 @@ func (c *volumeCheck) ref(n int64) fileRef {
 }
 
 // path names a record by what its first name is, for messages.
-func (c *volumeCheck) nameOf(n int64) string {
+func (c *checkState) nameOf(n int64) string {
 	if r := c.at(uint64(n)); r != nil && r.firstName != 0 {
 		return c.names[r.firstName].name
 	}
@@ -218,7 +218,7 @@ func (c *volumeCheck) nameOf(n int64) string {
 }
 
 // inUse yields the records in use, in order.
-func (c *volumeCheck) inUse(yield func(int64, *checkedRecord) bool) {
+func (c *checkState) inUse(yield func(int64, *checkedRecord) bool) {
 	for p, page := range c.pages {
 		if page == nil {
 			continue

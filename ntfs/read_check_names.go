@@ -7,7 +7,7 @@ import (
 )
 
 // fileName checks one $FILE_NAME of record n and notes it.
-func (c *volumeCheck) fileName(n int64, k *checkedRecord, a fileAttr) {
+func (c *checkState) fileName(n int64, k *checkedRecord, a fileAttr) {
 	if a.nonResident() {
 		return // reported by form
 	}
@@ -32,7 +32,7 @@ func (c *volumeCheck) fileName(n int64, k *checkedRecord, a fileAttr) {
 }
 
 // legal checks a name against its namespace.
-func (c *volumeCheck) legal(n int64, name string, namespace byte) {
+func (c *checkState) legal(n int64, name string, namespace byte) {
 	switch {
 	case namespace > nameWin32DOS:
 		c.report(SeverityError, ProblemName, n, "%q is in namespace %d, want 0 to 3", name, namespace)
@@ -47,7 +47,7 @@ func (c *volumeCheck) legal(n int64, name string, namespace byte) {
 }
 
 // namesOf yields the names of a record.
-func (c *volumeCheck) namesOf(k *checkedRecord) func(func(*checkedName) bool) {
+func (c *checkState) namesOf(k *checkedRecord) func(func(*checkedName) bool) {
 	return func(yield func(*checkedName) bool) {
 		for i := k.firstName; i != 0; i = c.names[i].next {
 			if !yield(&c.names[i]) {
@@ -58,7 +58,7 @@ func (c *volumeCheck) namesOf(k *checkedRecord) func(func(*checkedName) bool) {
 }
 
 // namePairs checks the link count, and that a DOS name and a Win32 name come together.
-func (c *volumeCheck) namePairs(n int64, k *checkedRecord) {
+func (c *checkState) namePairs(n int64, k *checkedRecord) {
 	count, dos := 0, 0
 	for t := range c.namesOf(k) {
 		count++
@@ -93,7 +93,7 @@ func (c *volumeCheck) namePairs(n int64, k *checkedRecord) {
 }
 
 // directories walks the $I30 of each directory and matches its entries with the names of the records.
-func (c *volumeCheck) directories() error {
+func (c *checkState) directories() error {
 	for n, k := range c.inUse {
 		if k.base != 0 || k.flags&recordDirectory == 0 {
 			continue
@@ -115,7 +115,7 @@ func (c *volumeCheck) directories() error {
 }
 
 // directoryEntry matches one entry of directory n with the record that it points to.
-func (c *volumeCheck) directoryEntry(n int64, self, child fileRef, key fileName) {
+func (c *checkState) directoryEntry(n int64, self, child fileRef, key fileName) {
 	name := winfile.NameFromUTF16LE(key.name())
 	k := c.at(child.record())
 	switch {
@@ -140,7 +140,7 @@ func (c *volumeCheck) directoryEntry(n int64, self, child fileRef, key fileName)
 }
 
 // copiedFacts compares what an index entry repeats of its file. Sizes and attributes of system files are often never filled in.
-func (c *volumeCheck) copiedFacts(n int64, name string, k *checkedRecord, key fileName) {
+func (c *checkState) copiedFacts(n int64, name string, k *checkedRecord, key fileName) {
 	if dir := key.attributes()&fileNameDirectory != 0; dir != (k.flags&recordDirectory != 0) && n != recRoot {
 		c.report(SeverityError, ProblemFlags, n, "entry %q: directory bit is %t, that of its record %t", name, dir, !dir)
 	}
@@ -163,7 +163,7 @@ func (c *volumeCheck) copiedFacts(n int64, name string, k *checkedRecord, key fi
 }
 
 // index checks the structure and order of an index and calls fn with its entries.
-func (c *volumeCheck) index(n int64, name string, order collation, fn func(nodeEntry) error) {
+func (c *checkState) index(n int64, name string, order collation, fn func(nodeEntry) error) {
 	broken := func(err error) { c.report(SeverityError, ProblemIndex, n, "index %q: %v", name, err) }
 	if c.crossed[n] {
 		c.report(SeverityNote, ProblemIndex, n, "index %q is not checked: its clusters are not its own", name)
@@ -209,7 +209,7 @@ func (x *indexTree) printKey(key []byte) string {
 }
 
 // indexRoot checks the fields of $INDEX_ROOT.
-func (c *volumeCheck) indexRoot(n int64, name string, x *indexTree, order collation) {
+func (c *checkState) indexRoot(n int64, name string, x *indexTree, order collation) {
 	bad := func(format string, args ...any) {
 		c.report(SeverityError, ProblemIndex, n, "index %q: "+format, append([]any{name}, args...)...)
 	}
@@ -236,7 +236,7 @@ func (c *volumeCheck) indexRoot(n int64, name string, x *indexTree, order collat
 }
 
 // indexBitmap compares the bitmap of an index with the blocks that the walk reached.
-func (c *volumeCheck) indexBitmap(n int64, name string, x *indexTree) {
+func (c *checkState) indexBitmap(n int64, name string, x *indexTree) {
 	if x.blocks == nil {
 		return
 	}
@@ -262,7 +262,7 @@ func (c *volumeCheck) indexBitmap(n int64, name string, x *indexTree) {
 }
 
 // unmatchedNames reports the names that no index has.
-func (c *volumeCheck) unmatchedNames() error {
+func (c *checkState) unmatchedNames() error {
 	for n, k := range c.inUse {
 		for t := range c.namesOf(k) {
 			if !t.matched {
@@ -282,7 +282,7 @@ const (
 )
 
 // reachability follows the parents of each directory to the root.
-func (c *volumeCheck) reachability() error {
+func (c *checkState) reachability() error {
 	if root := c.at(recRoot); root != nil {
 		root.state = reached
 	}

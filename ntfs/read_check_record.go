@@ -10,7 +10,7 @@ import (
 )
 
 // record checks one record of the scan.
-func (c *volumeCheck) record(n int64, r fileRecord, err error) error {
+func (c *checkState) record(n int64, r fileRecord, err error) error {
 	if n > maxRecord {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (c *volumeCheck) record(n int64, r fileRecord, err error) error {
 }
 
 // header checks the fixed part of a record in use.
-func (c *volumeCheck) header(n int64, r fileRecord) {
+func (c *checkState) header(n int64, r fileRecord) {
 	bad := func(format string, args ...any) { c.report(SeverityWarning, ProblemRecord, n, format, args...) }
 	if r.allocated() != uint32(len(r)) {
 		bad("%d bytes allocated, want %d", r.allocated(), len(r))
@@ -76,7 +76,7 @@ func (c *volumeCheck) header(n int64, r fileRecord) {
 }
 
 // layout checks the order of the attributes in one record and their instances.
-func (c *volumeCheck) layout(n int64, r fileRecord, list []fileAttr) {
+func (c *checkState) layout(n int64, r fileRecord, list []fileAttr) {
 	for i, a := range list {
 		if a.instance() >= r.nextInstance() {
 			c.report(SeverityWarning, ProblemRecord, n, "%v has instance %d, the next one is to be %d", a.typ(), a.instance(), r.nextInstance())
@@ -93,7 +93,7 @@ func (c *volumeCheck) layout(n int64, r fileRecord, list []fileAttr) {
 }
 
 // compareAttrs orders attributes as records and attribute lists have them: type, name, lowest VCN.
-func (c *volumeCheck) compareAttrs(a, b fileAttr) int {
+func (c *checkState) compareAttrs(a, b fileAttr) int {
 	return cmp.Or(cmp.Compare(a.typ(), b.typ()), compareNames(c.v.upcase, a.name(), b.name()), cmp.Compare(lowestOf(a), lowestOf(b)))
 }
 
@@ -129,7 +129,7 @@ var attrForms = map[attrType]attrForm{
 }
 
 // form checks one attribute record against its type.
-func (c *volumeCheck) form(n int64, a fileAttr) {
+func (c *checkState) form(n int64, a fileAttr) {
 	bad := func(format string, args ...any) {
 		c.report(SeverityError, ProblemAttribute, n, "%v at %#x: "+format, append([]any{a.typ(), a.off}, args...)...)
 	}
@@ -166,7 +166,7 @@ func (c *volumeCheck) form(n int64, a fileAttr) {
 }
 
 // listedFiles checks the files whose attributes are in several records.
-func (c *volumeCheck) listedFiles() error {
+func (c *checkState) listedFiles() error {
 	for _, n := range c.lists {
 		r, err := c.v.readRecord(n)
 		if err != nil {
@@ -185,7 +185,7 @@ func (c *volumeCheck) listedFiles() error {
 
 // attributeList checks that the list is in order and names all there is in its records. The last one of list is the
 // $ATTRIBUTE_LIST itself.
-func (c *volumeCheck) attributeList(n int64, list []fileAttr) {
+func (c *checkState) attributeList(n int64, list []fileAttr) {
 	listed := list[:len(list)-1]
 	held := make(map[int64]int)
 	for i, a := range listed {
@@ -214,7 +214,7 @@ func (c *volumeCheck) attributeList(n int64, list []fileAttr) {
 }
 
 // extensionRecords checks that each belongs to a file.
-func (c *volumeCheck) extensionRecords() error {
+func (c *checkState) extensionRecords() error {
 	for n, k := range c.inUse {
 		if k.base != 0 && !k.listed {
 			c.report(SeverityError, ProblemList, n, "extension record of %v, which does not list it", k.base)
@@ -224,7 +224,7 @@ func (c *volumeCheck) extensionRecords() error {
 }
 
 // file checks all attributes of one file together.
-func (c *volumeCheck) file(n int64, k *checkedRecord, list []fileAttr) {
+func (c *checkState) file(n int64, k *checkedRecord, list []fileAttr) {
 	var id uint32
 	std, inline := 0, false
 	present := make(map[attrType]bool, 8)
@@ -279,7 +279,7 @@ func (c *volumeCheck) file(n int64, k *checkedRecord, list []fileAttr) {
 }
 
 // kind checks that flags, indexes and data fit each other.
-func (c *volumeCheck) kind(n int64, k *checkedRecord, list []fileAttr) {
+func (c *checkState) kind(n int64, k *checkedRecord, list []fileAttr) {
 	bad := func(format string, args ...any) { c.report(SeverityError, ProblemFlags, n, format, args...) }
 	i30, views := 0, 0
 	for _, a := range list {
@@ -320,7 +320,7 @@ func (c *volumeCheck) kind(n int64, k *checkedRecord, list []fileAttr) {
 }
 
 // reparsePoint notes the tag of the $REPARSE_POINT list[i].
-func (c *volumeCheck) reparsePoint(n int64, k *checkedRecord, list []fileAttr, i int) {
+func (c *checkState) reparsePoint(n int64, k *checkedRecord, list []fileAttr, i int) {
 	if list[i].continues() {
 		return
 	}
@@ -345,7 +345,7 @@ func (c *volumeCheck) reparsePoint(n int64, k *checkedRecord, list []fileAttr, i
 }
 
 // eas checks $EA against $EA_INFORMATION.
-func (c *volumeCheck) eas(n int64, k *checkedRecord, list []fileAttr, i int) {
+func (c *checkState) eas(n int64, k *checkedRecord, list []fileAttr, i int) {
 	if list[i].continues() {
 		return
 	}
@@ -384,7 +384,7 @@ func (c *volumeCheck) eas(n int64, k *checkedRecord, list []fileAttr, i int) {
 }
 
 // stream checks the run list and sizes of list[i] and notes its clusters.
-func (c *volumeCheck) stream(n int64, k *checkedRecord, list []fileAttr, i int) {
+func (c *checkState) stream(n int64, k *checkedRecord, list []fileAttr, i int) {
 	a := list[i]
 	if a.continues() {
 		same := func(b fileAttr) bool { return b.typ() == a.typ() && !b.continues() && bytes.Equal(b.name(), a.name()) }
@@ -442,7 +442,7 @@ func (c *volumeCheck) stream(n int64, k *checkedRecord, list []fileAttr, i int) 
 }
 
 // squeezed checks what only sparse and compressed streams have, and returns the bytes that they occupy.
-func (c *volumeCheck) squeezed(a fileAttr, clusters, holes int64, bad func(ProblemKind, Severity, string, ...any)) int64 {
+func (c *checkState) squeezed(a fileAttr, clusters, holes int64, bad func(ProblemKind, Severity, string, ...any)) int64 {
 	if a.runsOffset() < sparseHeader {
 		bad(ProblemAttribute, SeverityError, "mapping pairs at %#x of a sparse or compressed stream, want at least %#x", a.runsOffset(), sparseHeader)
 		return 0
@@ -465,7 +465,7 @@ func (c *volumeCheck) squeezed(a fileAttr, clusters, holes int64, bad func(Probl
 }
 
 // extentRecords checks the headers of the later extents of a.
-func (c *volumeCheck) extentRecords(n int64, a fileAttr, rest []fileAttr, bad func(ProblemKind, Severity, string, ...any)) {
+func (c *checkState) extentRecords(n int64, a fileAttr, rest []fileAttr, bad func(ProblemKind, Severity, string, ...any)) {
 	for _, e := range rest {
 		if e.typ() != a.typ() || !e.continues() || !bytes.Equal(e.name(), a.name()) {
 			continue

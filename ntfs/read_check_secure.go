@@ -7,7 +7,7 @@ import (
 )
 
 // secure checks $Secure: both copies of each descriptor, its hash, both indexes, and the ids that files have.
-func (c *volumeCheck) secure() error {
+func (c *checkState) secure() error {
 	v := c.v
 	if v.Version < "3" {
 		return nil
@@ -66,7 +66,7 @@ func (c *volumeCheck) secure() error {
 }
 
 // securityIndex checks that an index of $Secure has each header of $SDS once.
-func (c *volumeCheck) securityIndex(name string, order collation, headers map[uint32][sdsHeaderSize]byte, match func(key, header []byte) error) {
+func (c *checkState) securityIndex(name string, order collation, headers map[uint32][sdsHeaderSize]byte, match func(key, header []byte) error) {
 	found := make(map[uint32]bool)
 	c.index(recSecure, name, order, func(e nodeEntry) error {
 		h, err := e.data()
@@ -94,7 +94,7 @@ func (c *volumeCheck) securityIndex(name string, order collation, headers map[ui
 }
 
 // viewIndex walks an index of a child of $Extend. ok is false if there is no such child: Windows makes it when it needs one.
-func (c *volumeCheck) viewIndex(child, name string, order collation, fn func(nodeEntry) error) (record int64, ok bool) {
+func (c *checkState) viewIndex(child, name string, order collation, fn func(nodeEntry) error) (record int64, ok bool) {
 	n, ok := c.extend[child]
 	if ok {
 		c.index(n, name, order, fn)
@@ -103,7 +103,7 @@ func (c *volumeCheck) viewIndex(child, name string, order collation, fn func(nod
 }
 
 // reparseIndex matches $Reparse:$R with the reparse points.
-func (c *volumeCheck) reparseIndex() error {
+func (c *checkState) reparseIndex() error {
 	listed := make(map[reparseKey]bool)
 	n, ok := c.viewIndex("$Reparse", "$R", collateULongs, func(e nodeEntry) error {
 		key := e.key()
@@ -130,7 +130,7 @@ func (c *volumeCheck) reparseIndex() error {
 }
 
 // objectIDs matches $ObjId:$O with the object ids.
-func (c *volumeCheck) objectIDs() error {
+func (c *checkState) objectIDs() error {
 	listed := make(map[objectKey]bool)
 	n, ok := c.viewIndex("$ObjId", "$O", collateULongs, func(e nodeEntry) error {
 		data, err := e.data()
@@ -160,7 +160,7 @@ func (c *volumeCheck) objectIDs() error {
 }
 
 // quota checks the structure of the indexes of $Quota.
-func (c *volumeCheck) quota() error {
+func (c *checkState) quota() error {
 	any := func(nodeEntry) error { return nil }
 	c.viewIndex("$Quota", "$Q", collateULong, any)
 	c.viewIndex("$Quota", "$O", collateSID, any)

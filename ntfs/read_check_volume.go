@@ -11,7 +11,7 @@ import (
 )
 
 // boot checks the boot sector's copy and $Boot.
-func (c *volumeCheck) boot() error {
+func (c *checkState) boot() error {
 	v := c.v
 	first, err := ondisk.ReadAt(v.r, 0, bootSectorSize, bootSectorSize)
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *volumeCheck) boot() error {
 var systemNames = []string{"$MFT", "$MFTMirr", "$LogFile", "$Volume", "$AttrDef", ".", "$Bitmap", "$Boot", "$BadClus", "$Secure", "$UpCase", "$Extend"}
 
 // systemFiles checks what the first records must be, and finds the children of $Extend.
-func (c *volumeCheck) systemFiles() error {
+func (c *checkState) systemFiles() error {
 	v := c.v
 	for n, name := range systemNames {
 		k := c.at(uint64(n))
@@ -80,7 +80,7 @@ func (c *volumeCheck) systemFiles() error {
 }
 
 // mirror compares $MFTMirr with the head of the $MFT, stored bytes with stored bytes. Windows keeps four records of it.
-func (c *volumeCheck) mirror() error {
+func (c *checkState) mirror() error {
 	v := c.v
 	s, err := v.openNamed(recMFTMirr, typeData, "")
 	if err != nil {
@@ -122,7 +122,7 @@ func readBoth(a []byte, from *stream, b []byte, other *stream, off int64) error 
 	return nil
 }
 
-func (c *volumeCheck) logFile() error {
+func (c *checkState) logFile() error {
 	switch c.v.Log {
 	case LogDamaged:
 		c.report(SeverityError, ProblemLog, recLogFile, "no restart page can be read")
@@ -137,7 +137,7 @@ func (c *volumeCheck) logFile() error {
 }
 
 // upcase checks $UpCase against its own checksum and against the table of Windows 7 to 11.
-func (c *volumeCheck) upcase() error {
+func (c *checkState) upcase() error {
 	s, err := c.v.openNamed(recUpCase, typeData, "")
 	var b []byte
 	if err == nil {
@@ -167,7 +167,7 @@ func (c *volumeCheck) upcase() error {
 }
 
 // attrDef checks that $AttrDef lists the types in order.
-func (c *volumeCheck) attrDef() error {
+func (c *checkState) attrDef() error {
 	const entrySize, typeOffset = 0xa0, 0x80
 	s, err := c.v.openNamed(recAttrDef, typeData, "")
 	var b []byte
@@ -199,7 +199,7 @@ func (c *volumeCheck) attrDef() error {
 }
 
 // crossLinks finds clusters that belong to two streams.
-func (c *volumeCheck) crossLinks() error {
+func (c *checkState) crossLinks() error {
 	slices.SortFunc(c.runs, func(a, b ownedRun) int { return cmp.Compare(a.lcn, b.lcn) })
 	c.crossed = make(map[int64]bool)
 	var end LCN
@@ -221,7 +221,7 @@ func (c *volumeCheck) crossLinks() error {
 const bitmapPiece = 1 << 16
 
 // clusterBitmap compares $Bitmap with the runs, which crossLinks has sorted.
-func (c *volumeCheck) clusterBitmap() error {
+func (c *checkState) clusterBitmap() error {
 	v := c.v
 	s, err := v.openNamed(recBitmap, typeData, "")
 	if err != nil {
@@ -267,7 +267,7 @@ func (c *volumeCheck) clusterBitmap() error {
 }
 
 // ownerOf names the stream that has a cluster.
-func (c *volumeCheck) ownerOf(lcn LCN) string {
+func (c *checkState) ownerOf(lcn LCN) string {
 	for _, r := range c.runs {
 		if lcn >= r.lcn && lcn < r.lcn+LCN(r.clusters) {
 			return recordName(int64(r.record)) + " " + attrType(r.typ).String()
@@ -323,7 +323,7 @@ func (d *bitRuns) compare(first int64, got, want []byte) {
 }
 
 // mftBitmap compares $MFT:$BITMAP with the records in use.
-func (c *volumeCheck) mftBitmap() error {
+func (c *checkState) mftBitmap() error {
 	v := c.v
 	s, err := v.openNamed(recMFT, typeBitmap, "")
 	if err != nil {
