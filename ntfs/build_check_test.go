@@ -11,9 +11,9 @@ import (
 	"husk/winfile"
 )
 
-// checker is a volume check that shares nothing with the builder but format.go: it reads every record, follows every run list, walks
+// volumeCheck is a check of a volume that shares nothing with the builder but format.go: it reads every record, follows every run list, walks
 // every index and compares all facts that stand in two places.
-type checker struct {
+type volumeCheck struct {
 	t       testing.TB
 	img     []byte
 	g       geometry
@@ -31,13 +31,13 @@ type checkedAttr struct {
 	runs   []run
 }
 
-func checkVolume(t testing.TB, name string) *checker {
+func checkImage(t testing.TB, name string) *volumeCheck {
 	t.Helper()
 	img, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &checker{t: t, img: img, attrs: make(map[uint64][]checkedAttr), sds: make(map[uint32][]byte), births: make(map[string]string)}
+	c := &volumeCheck{t: t, img: img, attrs: make(map[uint64][]checkedAttr), sds: make(map[uint32][]byte), births: make(map[string]string)}
 	c.checkBoot()
 	c.readRecords()
 	for n := range c.records {
@@ -57,12 +57,12 @@ func checkVolume(t testing.TB, name string) *checker {
 	return c
 }
 
-func (c *checker) errorf(format string, args ...any) {
+func (c *volumeCheck) errorf(format string, args ...any) {
 	c.t.Helper()
 	c.t.Errorf(format, args...)
 }
 
-func (c *checker) checkBoot() {
+func (c *volumeCheck) checkBoot() {
 	var b bootSector
 	if _, err := binary.Decode(c.img, le, &b); err != nil {
 		c.t.Fatal(err)
@@ -89,7 +89,7 @@ func (c *checker) checkBoot() {
 }
 
 // readRecords reads the $MFT through the runs in its first record.
-func (c *checker) readRecords() {
+func (c *volumeCheck) readRecords() {
 	off := int64(c.g.mft) * int64(c.g.clusterSize)
 	first := fileRecord(bytes.Clone(c.img[off : off+int64(c.g.recordSize)]))
 	if err := unprotect(first, "FILE"); err != nil {
@@ -142,7 +142,7 @@ func (c *checker) readRecords() {
 }
 
 // parse splits a record into attributes and checks each by itself.
-func (c *checker) parse(n uint64, r fileRecord) []checkedAttr {
+func (c *volumeCheck) parse(n uint64, r fileRecord) []checkedAttr {
 	var list []checkedAttr
 	off := int(r.firstAttr())
 	for {
@@ -194,7 +194,7 @@ func (c *checker) parse(n uint64, r fileRecord) []checkedAttr {
 	return list
 }
 
-func (c *checker) checkNonResident(n uint64, x checkedAttr) []run {
+func (c *volumeCheck) checkNonResident(n uint64, x checkedAttr) []run {
 	a, cs := x.attribute, int64(c.g.clusterSize)
 	clusters := int64(a.highestVCN()) + 1
 	if a.lowestVCN() != 0 || a.runsOffset()%8 != 0 {
@@ -227,7 +227,7 @@ func (c *checker) checkNonResident(n uint64, x checkedAttr) []run {
 	return runs
 }
 
-func (c *checker) checkRecord(n uint64) {
+func (c *volumeCheck) checkRecord(n uint64) {
 	r := c.records[n]
 	if r == nil {
 		return
@@ -258,7 +258,7 @@ func (c *checker) checkRecord(n uint64) {
 }
 
 // value is the whole value of an attribute.
-func (c *checker) value(a checkedAttr) []byte {
+func (c *volumeCheck) value(a checkedAttr) []byte {
 	if !a.nonResident() {
 		return a.attribute[a.valueOffset() : int(a.valueOffset())+int(a.valueLength())]
 	}
@@ -282,7 +282,7 @@ func (c *checker) value(a checkedAttr) []byte {
 }
 
 // gatherLists moves the attributes of extension records to their base, by way of the attribute list.
-func (c *checker) gatherLists() {
+func (c *volumeCheck) gatherLists() {
 	listed := make(map[uint64]bool)
 	for n, r := range c.records {
 		if r == nil || r.base() != 0 {
@@ -339,7 +339,7 @@ func (c *checker) gatherLists() {
 	}
 }
 
-func (c *checker) find(n uint64, t attrType, name string) (checkedAttr, bool) {
+func (c *volumeCheck) find(n uint64, t attrType, name string) (checkedAttr, bool) {
 	for _, a := range c.attrs[n] {
 		if a.typ() == t && a.name == name {
 			return a, true
@@ -348,7 +348,7 @@ func (c *checker) find(n uint64, t attrType, name string) (checkedAttr, bool) {
 	return checkedAttr{}, false
 }
 
-func (c *checker) checkClusters() {
+func (c *volumeCheck) checkClusters() {
 	a, ok := c.find(recBitmap, typeData, "")
 	if !ok || !a.nonResident() {
 		c.t.Fatal("$Bitmap has no non-resident data")
@@ -368,11 +368,11 @@ func (c *checker) checkClusters() {
 	}
 }
 
-// indexEntry is one entry met on the way through an index.
-type indexEntry struct{ raw, key []byte }
+// walkedEntry is one entry met on the way through an index.
+type walkedEntry struct{ raw, key []byte }
 
 // walkIndex returns the entries of an index in order and checks its nodes.
-func (c *checker) walkIndex(n uint64, name string) (entries []indexEntry, order collation) {
+func (c *volumeCheck) walkIndex(n uint64, name string) (entries []walkedEntry, order collation) {
 	root, ok := c.find(n, typeIndexRoot, name)
 	if !ok {
 		c.t.Fatalf("record %d has no index %q", n, name)
@@ -439,7 +439,7 @@ func (c *checker) walkIndex(n uint64, name string) (entries []indexEntry, order 
 				break
 			}
 			keys++
-			k := indexEntry{e[:size], e[16 : 16+int(le.Uint16(e[10:]))]}
+			k := walkedEntry{e[:size], e[16 : 16+int(le.Uint16(e[10:]))]}
 			if len(entries) > 0 && compareKeys(order, entries[len(entries)-1].key, k.key) >= 0 {
 				c.errorf("record %d: index %q: key %x after %x", n, name, k.key, entries[len(entries)-1].key)
 			}
@@ -472,7 +472,7 @@ func compareKeys(order collation, a, b []byte) int {
 func nameOfKey(b []byte) string { return winfile.NameFromUTF16LE(b[0x42 : 0x42+2*int(b[0x40])]) }
 
 // checkFile compares what one file says about itself.
-func (c *checker) checkFile(n uint64) {
+func (c *volumeCheck) checkFile(n uint64) {
 	r := c.records[n]
 	attributes, _ := c.stdInfo(n)
 	_, isDir := c.find(n, typeIndexRoot, "$I30")
@@ -545,7 +545,7 @@ func (c *checker) checkFile(n uint64) {
 	}
 }
 
-func (c *checker) stdInfo(n uint64) (winfile.Attributes, []byte) {
+func (c *volumeCheck) stdInfo(n uint64) (winfile.Attributes, []byte) {
 	a, ok := c.find(n, typeStandardInformation, "")
 	if !ok {
 		c.t.Fatalf("record %d has no $STANDARD_INFORMATION", n)
@@ -567,7 +567,7 @@ func (c *checker) stdInfo(n uint64) (winfile.Attributes, []byte) {
 }
 
 // checkNames compares every $I30 with the $FILE_NAMEs of the records, both ways.
-func (c *checker) checkNames() {
+func (c *volumeCheck) checkNames() {
 	inRecords := make(map[string]int) // reference and $FILE_NAME
 	for n, r := range c.records {
 		if r == nil || r.base() != 0 {
@@ -604,7 +604,7 @@ func (c *checker) checkNames() {
 }
 
 // checkSecure walks $SDS and compares both copies and both indexes.
-func (c *checker) checkSecure() {
+func (c *volumeCheck) checkSecure() {
 	a, ok := c.find(recSecure, typeData, "$SDS")
 	if !ok {
 		c.t.Fatal("$Secure has no $SDS")
@@ -651,7 +651,7 @@ func (c *checker) checkSecure() {
 }
 
 // checkViews compares $R and $O with the records.
-func (c *checker) checkViews() {
+func (c *volumeCheck) checkViews() {
 	tags, ids := make(map[string]bool), make(map[string]bool)
 	for n, r := range c.records {
 		if r == nil || r.base() != 0 {
@@ -688,7 +688,7 @@ func (c *checker) checkViews() {
 	c.walkIndex(recQuota, "$Q")
 }
 
-func (c *checker) checkSystem() {
+func (c *volumeCheck) checkSystem() {
 	names := map[uint64]string{0: "$MFT", 1: "$MFTMirr", 2: "$LogFile", 3: "$Volume", 4: "$AttrDef", 5: ".", 6: "$Bitmap", 7: "$Boot",
 		8: "$BadClus", 9: "$Secure", 10: "$UpCase", 11: "$Extend", 24: "$Quota", 25: "$ObjId", 26: "$Reparse"}
 	for n, want := range names {
@@ -725,7 +725,7 @@ func (c *checker) checkSystem() {
 
 // compareTree compares the volume with the tree it was made of. Names and metadata must be there exactly; pointers says which buffer a
 // file's data was replaced by.
-func (c *checker) compareTree(tr *winfile.Tree, pointers func(*winfile.Info) []byte, dropped map[string]bool) {
+func (c *volumeCheck) compareTree(tr *winfile.Tree, pointers func(*winfile.Info) []byte, dropped map[string]bool) {
 	type dirEntry struct {
 		ref   fileRef
 		name  string
@@ -794,7 +794,7 @@ func (c *checker) compareTree(tr *winfile.Tree, pointers func(*winfile.Info) []b
 	walk("", recRoot, tr.Root)
 }
 
-func (c *checker) compareInfo(path string, n uint64, info *winfile.Info, pointers func(*winfile.Info) []byte) {
+func (c *volumeCheck) compareInfo(path string, n uint64, info *winfile.Info, pointers func(*winfile.Info) []byte) {
 	attributes, si := c.stdInfo(n)
 	want := info.Attributes &^ (winfile.AttrDirectory | winfile.AttrNormal | winfile.AttrSparse | winfile.AttrEncrypted)
 	if info.Attributes&winfile.AttrDirectory == 0 {

@@ -226,7 +226,7 @@ func (w *treeWalk) takeEntry(dir int32, e *winfile.Entry) error {
 	}
 	f, known := w.linked[info]
 	if known && isDir {
-		return fmt.Errorf("directory with several names, also %q", w.path(w.links[w.dirs[w.files[f].dir].link].dir, w.links[w.dirs[w.files[f].dir].link].name))
+		return errors.New("directory with several names")
 	}
 	if !known {
 		if !isDir && (info.Attributes&winfile.AttrEncrypted != 0 || info.Extra != nil && info.Extra.EFS != nil) {
