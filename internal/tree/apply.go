@@ -74,8 +74,8 @@ func (r *ApplyReport) lose(kind, path string, err error) {
 	}
 }
 
-// ApplyFolder makes a tree in a folder of the host. Every name is checked before anything is made; names that the host cannot
-// hold, or that would overwrite something, are returned together as *Problems. Nothing is written outside dir and nothing that
+// ApplyFolder makes a tree in a folder of the host. Every name is checked before anything is made; those that the host cannot
+// hold, or that would overwrite something, and files without content to read are returned together as *Problems. Nothing is written outside dir and nothing that
 // was there is changed or removed. If it fails later, the error says what is left in dir.
 func ApplyFolder(ctx context.Context, t *winfile.Tree, dir string, opts *ApplyOptions) (*ApplyReport, error) {
 	if opts == nil {
@@ -85,7 +85,7 @@ func ApplyFolder(ctx context.Context, t *winfile.Tree, dir string, opts *ApplyOp
 	if err := a.open(dir); err != nil {
 		return nil, err
 	}
-	err := a.checkNames()
+	err := a.check()
 	if err == nil {
 		if err = a.apply(ctx); err != nil {
 			err = fmt.Errorf("apply to %s stopped; %d directories and %d complete files are left there, others may be in part: %w", dir,
@@ -198,10 +198,16 @@ func (a *applier) open(dir string) error {
 	return nil
 }
 
-// checkNames makes sure that every entry can be made under its own name.
-func (a *applier) checkNames() error {
-	bad := &Problems{What: "names that cannot be made in " + a.dir}
+// check makes sure that every entry can be made under its own name, and has what it is made from.
+func (a *applier) check() error {
+	bad := &Problems{What: "cannot be made in " + a.dir}
+	if !a.tree.Root.Info.IsDir() {
+		bad.add(".", errors.New("the root is not a directory"))
+	}
 	for path, e := range a.tree.All() {
+		if b := e.Info.Data; b != nil && b.Content == nil {
+			bad.add(path, errors.New("there is nothing to read its content from"))
+		}
 		if len(e.Children) == 0 {
 			continue
 		}
@@ -244,9 +250,7 @@ func (a *applier) apply(ctx context.Context) error {
 	if err := a.makeDirs(ctx); err != nil {
 		return err
 	}
-	if err := a.plan(); err != nil {
-		return err
-	}
+	a.plan()
 	if err := winfile.ReadBlobs(ctx, a.blobs, a.opts.Workers, a.deliver); err != nil {
 		for _, j := range a.jobs {
 			if j.file != nil {
@@ -321,13 +325,8 @@ func (a *applier) makeDirs(ctx context.Context) error {
 }
 
 // plan collects the blobs to read and where each goes.
-func (a *applier) plan() error {
-	bad := &Problems{What: "files that cannot be read"}
+func (a *applier) plan() {
 	add := func(b *winfile.Blob, t target) {
-		if b.Content == nil {
-			bad.add(t.String(), errors.New("there is nothing to read its content from"))
-			return
-		}
 		j := a.jobs[b]
 		if j == nil {
 			j = new(job)
@@ -363,7 +362,6 @@ func (a *applier) plan() error {
 			streams(t, false)
 		}
 	}
-	return bad.orNil()
 }
 
 // deliver takes one piece of a blob to all its targets. A blob that comes in one piece is written to each of them; of a larger
@@ -583,6 +581,16 @@ func (a *applier) makeRest(ctx context.Context) error {
 // noLinks tells whether err means that the host has no links of this kind.
 func noLinks(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported)
+}
+
+// openFlags are those to make the file of t with: where no named stream may have made it before, it must be new, even if the
+// host takes two names for one in a way that check does not know.
+func openFlags(t target) int {
+	flags := os.O_RDWR | os.O_CREATE
+	if !t.named && len(t.info.Streams) == 0 {
+		flags |= os.O_EXCL
+	}
+	return flags
 }
 
 // makeEmpty makes an empty file or directory.

@@ -49,7 +49,7 @@ func tooManyLinks(err error) bool { return errors.Is(err, unix.EMLINK) }
 
 // create opens a file for its data; a named stream may have made it already.
 func (a *applier) create(t target) (*os.File, error) {
-	return a.root.OpenFile(t.path, os.O_RDWR|os.O_CREATE, 0o666)
+	return a.root.OpenFile(t.path, openFlags(t), 0o666)
 }
 
 // streamProblem says why a named stream cannot be kept.

@@ -32,9 +32,9 @@ func (a *applier) create(t target) (*os.File, error) {
 	path := filepath.FromSlash(t.path)
 	if t.named {
 		full := longPath(filepath.Join(a.dir, path)) + ":" + t.stream
-		return os.OpenFile(full, os.O_RDWR|os.O_CREATE, 0o666)
+		return os.OpenFile(full, openFlags(t), 0o666)
 	}
-	f, err := a.root.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := a.root.OpenFile(path, openFlags(t), 0o666)
 	if err != nil || t.info.Attributes&winfile.AttrSparse == 0 {
 		return f, err
 	}

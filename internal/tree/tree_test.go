@@ -479,7 +479,7 @@ func TestHostileNames(t *testing.T) {
 
 	a := &applier{tree: &winfile.Tree{Root: &winfile.Entry{Info: sampleInfo(0, dir), Children: []*winfile.Entry{file("ÄB"), file("äb")}}},
 		opts: new(ApplyOptions), host: applyHost{foldsCase: true}}
-	if err := a.checkNames(); err == nil || !strings.Contains(err.Error(), "the same name") {
+	if err := a.check(); err == nil || !strings.Contains(err.Error(), "the same name") {
 		t.Errorf("names that differ in case on a host that ignores it: %v", err)
 	}
 }
@@ -567,6 +567,10 @@ func TestNothingToReadFrom(t *testing.T) {
 	_, err := ApplyFolder(context.Background(), src, t.TempDir(), nil)
 	if err == nil || !strings.Contains(err.Error(), "file.txt") {
 		t.Errorf("error %v, want one that names file.txt", err)
+	}
+	link := &winfile.Tree{Root: &winfile.Entry{Info: sampleInfo(1, winfile.AttrArchive)}}
+	if _, err := ApplyFolder(context.Background(), link, t.TempDir(), nil); err == nil {
+		t.Error("a tree whose root is a file was applied")
 	}
 }
 
