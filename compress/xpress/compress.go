@@ -46,7 +46,7 @@ func (l *long) bytes() int {
 	return 3
 }
 
-// NewCompressor returns a Compressor for a level from Fast to Best. It takes 0.8 MiB, and 3.6 MiB for Best.
+// NewCompressor returns a Compressor for a level from Fast to Best. It takes 0.8 MiB, or 3.8 MiB for Best.
 func NewCompressor(level Level) *Compressor {
 	if level < Fast || level > Best {
 		panic(fmt.Sprintf("xpress: level %d, want %d to %d", level, Fast, Best))
