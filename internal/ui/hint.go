@@ -1,0 +1,30 @@
+package ui
+
+import "errors"
+
+// A Hinted error knows what the user can do next. Hint is a message key with its arguments.
+type Hinted struct {
+	Err  error
+	Hint string
+	Args []any
+}
+
+func (h *Hinted) Error() string { return h.Err.Error() }
+func (h *Hinted) Unwrap() error { return h.Err }
+
+// Hint adds what to do next to an error; nil stays nil.
+func Hint(err error, hint string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &Hinted{err, hint, args}
+}
+
+// HintOf returns the translated hint of an error, or "".
+func (u *UI) HintOf(err error) string {
+	var h *Hinted
+	if !errors.As(err, &h) {
+		return ""
+	}
+	return u.T(h.Hint, h.Args...)
+}
