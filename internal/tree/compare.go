@@ -57,6 +57,7 @@ func (k Kind) String() string {
 type CompareOptions struct {
 	Ignore           Kind               // kinds of difference that do not count
 	IgnoreAttributes winfile.Attributes // attribute bits that may differ
+	DefaultSecurity  bool               // a file without a descriptor equals one with any: a volume gives every file one
 	ReadBoth         bool               // read and hash all content of both trees, known or not
 	Limit            int                // differences listed; 0 means 1000. All are counted
 	Workers          int                // blobs hashed at once; 0 means GOMAXPROCS
@@ -264,7 +265,8 @@ func (c *comparer) infos(path string, a, b *winfile.Info) {
 	if a.Changed != b.Changed && a.Changed != 0 && b.Changed != 0 {
 		c.add(path, DiffChanged, "", timeText(a.Changed), timeText(b.Changed))
 	}
-	if !bytes.Equal(a.Security, b.Security) {
+	given := a.Security != nil && b.Security != nil
+	if !bytes.Equal(a.Security, b.Security) && (given || !c.opts.DefaultSecurity) {
 		c.add(path, DiffSecurity, "", bytesText(a.Security), bytesText(b.Security))
 	}
 	c.reparse(path, a.Reparse, b.Reparse)

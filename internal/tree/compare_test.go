@@ -116,6 +116,21 @@ func TestCompareIgnoresAttributes(t *testing.T) {
 	}
 }
 
+func TestCompareTakesDefaultSecurity(t *testing.T) {
+	a, b := sampleTree(t), sampleTree(t)
+	a.Lookup("file.txt").Info.Security, b.Lookup("file.txt").Info.Security = nil, []byte("given by the volume")
+	if d := mustCompare(t, a, b, &CompareOptions{DefaultSecurity: true}); !d.Equal() {
+		t.Errorf("%q", d.List)
+	}
+	if d := mustCompare(t, a, b, nil); d.Counts[DiffSecurity] != 1 {
+		t.Errorf("%q, want one difference in security", d.List)
+	}
+	a.Lookup("file.txt").Info.Security = []byte("another")
+	if d := mustCompare(t, a, b, &CompareOptions{DefaultSecurity: true}); d.Counts[DiffSecurity] != 1 {
+		t.Errorf("%q, want one difference in security", d.List)
+	}
+}
+
 // source counts what is read of it, and may lie or fail.
 type source struct {
 	data  string
