@@ -39,7 +39,7 @@ func (r *Reader) readBlobs(ctx context.Context, blobs []*winfile.Blob, workers i
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	q := &bulk{r: r, ctx: ctx, cancel: cancel, blobs: blobs, deliver: deliver, onError: onError,
-		spare: make(chan []byte, 2*workers)}
+		spare: make(chan []byte, 3*workers)}
 	for range 2 * workers {
 		q.spare <- nil
 	}
@@ -243,7 +243,7 @@ func (q *bulk) readGroup(d *decoder, l *largeBlob, group int64, buf []byte) []by
 			q.deliverGroup(l, l.delivered*size, p)
 		}
 		if l.delivered != group {
-			q.spare <- p // never blocks: whoever left p took one out
+			q.spare <- p // never blocks: there is room for one of every worker that has not taken one out yet
 		}
 		l.mu.Lock()
 		l.delivered++
