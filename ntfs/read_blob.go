@@ -133,8 +133,8 @@ type Reader struct {
 // Close does nothing: the volume is whoever's opened it.
 func (Reader) Close() error { return nil }
 
-// OpenBlob implements [winfile.Content] for the blobs of the volume's trees. The result is a [Reader]. Compressed and encrypted
-// streams are an error that wraps [errors.ErrUnsupported].
+// OpenBlob implements [winfile.Content] for the blobs of the volume's trees. The result is a [Reader]. Encrypted streams are an
+// error that wraps [errors.ErrUnsupported].
 func (v *Volume) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
 	s, err := v.open(b)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"testing/iotest"
 	"time"
 	"unsafe"
 
@@ -496,6 +497,54 @@ func TestReadVolumesOfNtfs3g(t *testing.T) {
 				compareWithFls(t, tree, img)
 			}
 		})
+	}
+}
+
+func TestReadCompressed(t *testing.T) {
+	for _, cluster := range []string{"512", "1024", "4096"} {
+		img := formatVolume(t, 64<<20, "-c", cluster)
+		mounted(t, img, "compression", func(dir string) {
+			packed := mkdir(t, dir+"/packed")
+			setAttr(t, packed, "system.ntfs_attrib_be", []byte{0, 0, 8, 0})
+			var words, mixed []byte
+			for i := range 60000 {
+				words = fmt.Appendf(words, "%x ", i*i%977)
+			}
+			for i := range 40 {
+				mixed = append(mixed, [][]byte{make([]byte, 65536), noise(uint64(i), 65536), words[:65536], append(noise(uint64(i), 3000), make([]byte, 62536)...)}[i*7%4]...)
+			}
+			for name, b := range map[string][]byte{"words": words, "mixed": append(mixed, "tail"...), "zeros": make([]byte, 1<<20), "noise": noise(1, 700001), "small": []byte("resident")} {
+				put(t, packed+"/"+name, b)
+			}
+			f, err := os.Create(packed + "/holes")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, off := range []int64{0, 100000, 3 << 20} {
+				if _, err := f.WriteAt(words[:5000], off); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(f.Truncate(4<<20+1), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		v := openVolume(t, img)
+		tree := readTree(t, v)
+		mounted(t, img, "streams_interface=xattr,ro", func(dir string) { compareWithMount(t, tree, dir) })
+		wantSound(t, v)
+		words := tree.Lookup("packed/words").Info.Data
+		r, err := v.OpenBlob(words)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []byte
+		if all, err = io.ReadAll(r); err == nil {
+			err = iotest.TestReader(io.NewSectionReader(r.(io.ReaderAt), 0, 150000), all[:150000])
+		}
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type stream struct {
 	initialized int64  // bytes beyond read as zero
 	flags       uint16 // of the first extent: compressed, encrypted, sparse
 	unit        byte   // log2 of clusters per compression unit
+	cache       unitCache
 }
 
 // appendExtents decodes the mapping pairs of one attribute extent and checks that they cover exactly its VCNs and stay on the
@@ -88,13 +89,17 @@ func (s *stream) allocatedClusters() int64 {
 	return n
 }
 
+// compressed reports whether the clusters hold compressed data.
+func (s *stream) compressed() bool { return s.flags&attrFlagMask != 0 && s.extents != nil }
+
 // readable reports why the stored bytes are not the content.
 func (s *stream) readable() error {
 	switch {
 	case s.flags&attrFlagEncrypted != 0:
 		return fmt.Errorf("ntfs: %s: encrypted content: %w", s.name, errors.ErrUnsupported)
-	case s.flags&attrFlagMask != 0 && s.extents != nil:
-		return fmt.Errorf("ntfs: %s: compressed content: %w", s.name, errors.ErrUnsupported)
+	case s.compressed() && (s.flags&attrFlagMask != attrFlagCompressed || s.unit != lznt1MaxUnit || s.v.ClusterSize > lznt1Chunk):
+		return fmt.Errorf("ntfs: %s: compression method %d, units of 2^%d clusters of %d: %w",
+			s.name, s.flags&attrFlagMask, s.unit, s.v.ClusterSize, errors.ErrUnsupported)
 	}
 	return nil
 }
@@ -126,6 +131,11 @@ func (s *stream) ReadAt(p []byte, off int64) (int, error) {
 	return done, end
 }
 
+// extentAt is the index of the extent that has a cluster, or the number of extents.
+func (s *stream) extentAt(vcn VCN) int {
+	return sort.Search(len(s.extents), func(i int) bool { return int64(vcn-s.extents[i].VCN) < s.extents[i].Clusters })
+}
+
 // readPiece reads at least one byte of one extent, or zeros.
 func (s *stream) readPiece(p []byte, off int64) (int, error) {
 	if off >= s.initialized {
@@ -133,9 +143,12 @@ func (s *stream) readPiece(p []byte, off int64) (int, error) {
 		return len(p), nil
 	}
 	p = p[:min(int64(len(p)), s.initialized-off)]
+	if s.compressed() {
+		return s.readUnit(p, off)
+	}
 	cs := int64(s.v.ClusterSize)
 	vcn := VCN(off / cs)
-	i := sort.Search(len(s.extents), func(i int) bool { return int64(vcn-s.extents[i].VCN) < s.extents[i].Clusters })
+	i := s.extentAt(vcn)
 	if i == len(s.extents) {
 		return 0, fmt.Errorf("ntfs: %s: cluster %d is not mapped", s.name, vcn)
 	}
