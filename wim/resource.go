@@ -25,6 +25,8 @@ type decoder struct {
 	plain   []byte
 	stored  []byte
 	offsets []int64 // of chunks from the end of the chunk table
+
+	tableShift int64 // how far the chunk table is from its place; 0 but for a Writer
 }
 
 func (r *Reader) newDecoder() *decoder {
@@ -102,7 +104,7 @@ func (d *decoder) read(res *resource, off int64, dst []byte) error {
 	l := newLayout(res.size, int64(d.r.hdr.ChunkSize))
 	first := off / l.chunk
 	last := first + (int64(len(dst))+l.chunk-1)/l.chunk
-	if first == 0 && last == l.chunks { // all of it: one read
+	if first == 0 && last == l.chunks && d.tableShift == 0 { // all of it: one read
 		if res.stored > l.table+res.size {
 			return d.errorAt(res, res.off, fmt.Errorf("%d stored bytes, want at most %d", res.stored, l.table+res.size))
 		}
@@ -114,7 +116,7 @@ func (d *decoder) read(res *resource, off int64, dst []byte) error {
 	}
 	from, to := max(first, 1), min(last+1, l.chunks)
 	d.stored = grow(d.stored, (to-from)*l.width)
-	if err := d.readFull(res, d.stored, res.off+(from-1)*l.width); err != nil {
+	if err := d.readFull(res, d.stored, res.off+d.tableShift+(from-1)*l.width); err != nil {
 		return err
 	}
 	if err := d.parseTable(res, l, first, last, d.stored); err != nil {
