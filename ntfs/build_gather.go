@@ -9,7 +9,7 @@ import (
 const (
 	gatherSize    = 1 << 20   // of a window, and so of most writes
 	gatherDirect  = 128 << 10 // longer pieces are written as they come
-	gatherWindows = 16        // that have memory
+	gatherWindows = 16        // that have memory at once
 )
 
 // gather makes large writes of pieces that come from several goroutines in nearly ascending order. The area is cut into windows; a
@@ -18,6 +18,7 @@ type gather struct {
 	w       io.WriterAt
 	start   int64
 	size    int64
+	limit   int // of windows with memory
 	mu      sync.Mutex
 	windows map[int64]*window // those that are neither untouched nor complete
 	open    []*window         // those with memory, the longest unused first
@@ -36,7 +37,7 @@ type window struct {
 type span struct{ from, to int }
 
 func newGather(w io.WriterAt, start, size int64) *gather {
-	return &gather{w: w, start: start, size: size, windows: make(map[int64]*window)}
+	return &gather{w: w, start: start, size: size, limit: gatherWindows, windows: make(map[int64]*window)}
 }
 
 // put takes bytes at an offset of the volume, and behind them slack bytes that are zero. No byte comes twice.
@@ -108,7 +109,7 @@ func (g *gather) provide(win *window) error {
 	if win.buf != nil {
 		return nil
 	}
-	if len(g.open) >= gatherWindows {
+	if len(g.open) >= g.limit {
 		if i := slices.IndexFunc(g.open, func(o *window) bool { return o.users == 0 }); i >= 0 {
 			old := g.open[i]
 			g.open = slices.Delete(g.open, i, i+1)
