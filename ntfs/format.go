@@ -267,7 +267,7 @@ func (b *bootSector) geometry() (geometry, error) {
 		return fail(0x44, "index block size code %d with clusters of %d bytes, want 512 bytes to 64 KiB", b.IndexSize, g.clusterSize)
 	}
 	if b.Sectors == 0 || b.Sectors > math.MaxInt64/uint64(g.sectorSize) {
-		return fail(0x28, "%d sectors of %d bytes, want 1 to %d", b.Sectors, g.sectorSize, math.MaxInt64/g.sectorSize)
+		return fail(0x28, "%d sectors of %d bytes, want 1 to %d", b.Sectors, g.sectorSize, math.MaxInt64/int64(g.sectorSize))
 	}
 	g.sectors = int64(b.Sectors)
 	g.clusters = g.sectors / spc
