@@ -114,10 +114,10 @@ func TestReadRefuses(t *testing.T) {
 		}},
 		{"$MFT larger than the volume", "$MFT of", func(e *editor) {
 			e.attr(recMFT, typeData, 0, func(a attribute) {
-				half := e.v.Clusters/2 + 1
-				put64(a[0x18:], 2*half-1)
-				put64(a[0x28:], 2*half*4096)
-				copy(a.mappingPairs(), appendRuns(nil, run{1, half}, run{2, half}))
+				n := e.v.Clusters + 1
+				put64(a[0x18:], n-1)
+				put64(a[0x28:], n*4096)
+				copy(a.mappingPairs(), appendRuns(nil, run{0, n - 1}, run{1, 1}))
 			})
 		}},
 		{"NTFS 2.0", "version 2.0", func(e *editor) {
