@@ -18,7 +18,7 @@ type BuildOptions struct {
 	HiddenSectors uint32           // LBA of the partition: BIOS boot code relies on it
 	Label         string           // at most 32 UTF-16 units
 	Serial        uint64           // volume serial number
-	Time          winfile.Filetime // of the system files
+	Time          winfile.Filetime // of the system files; 0 means that of the root directory's last write
 	LogSize       int64            // $LogFile: at least 256 KiB; 0 means 2 MiB, or 1/200 of the volume if that is more, up to 64 MiB
 
 	// BootSector is boot code for $Boot, up to 8 KiB, starting with the boot sector, whose fields at 0x03 to 0x53 are replaced.

@@ -301,7 +301,7 @@ func (l *Layout) boundLCN() {
 		}
 	}
 	clusters += int64(len(l.links)) * (1 + 2*indexBlockSize/cs)
-	clusters += l.clustersFor(2*l.security.size) + clusters/(8*cs) + 1
+	clusters += l.clustersFor(2*l.security.size) + (clusters+l.opt.Size/cs)/(8*cs) + 1
 	l.lcnBytes = signedBytes(clusters)
 }
 

@@ -425,7 +425,8 @@ func TestNotes(t *testing.T) {
 	bad.ShortName, taken.ShortName, linked.ShortName = "NOT SHORT", "FIRST~1", "LINKED~1"
 	linked.Info.Links = 2
 	second := &winfile.Entry{Name: "linked again", ShortName: "LINKED~2", Info: linked.Info}
-	tr := &winfile.Tree{Root: m.dir("", m.dir("sub", a, b, secret, bad, taken, first, linked, second))}
+	colon := m.file("co:lon", 1)
+	tr := &winfile.Tree{Root: m.dir("", m.dir("sub", a, b, secret, bad, taken, first, linked, second, colon))}
 	name, l := buildImage(t, tr, &BuildOptions{SkipUnsupported: true})
 	var got []string
 	for _, n := range l.Notes() {
@@ -436,6 +437,7 @@ func TestNotes(t *testing.T) {
 		"sub/secret: left out: encrypted file",
 		`sub/a long name: short name "NOT SHORT" is left out: not an 8.3 name`,
 		`sub/linked again: short name "LINKED~2" is left out: another link of the file has one`,
+		"sub/co:lon: Windows cannot open this name",
 		"sub/another long name: short name is left out: another name in the directory is the same",
 	}
 	if !slices.Equal(got, want) {
@@ -656,5 +658,54 @@ func TestGather(t *testing.T) {
 		if !bytes.Equal(v.b[start:], want) {
 			t.Errorf("round %d: bytes differ", round)
 		}
+	}
+}
+
+// The sizes of a large volume: its $Bitmap alone is larger than all else.
+func TestLargeVolume(t *testing.T) {
+	m := newTreeMaker(17)
+	e := m.file("file", 100000)
+	name, l := buildImage(t, &winfile.Tree{Root: m.dir("", e)}, &BuildOptions{Size: 1 << 40, LogSize: minLogSize})
+	if l.region.bitmap.size != 1<<40/4096/8 {
+		t.Errorf("$Bitmap of %d bytes", l.region.bitmap.size)
+	}
+	reftool.Run(t, "ntfsfix", "-n", name)
+	dir, _ := mount(t, name, "ro")
+	want, err := e.Info.Data.ReadAll(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(dir + "/file"); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// What wimlib does not capture, ntfs-3g shows in extended attributes of its own.
+func TestExtendedAttributesAsNTFS3GSeesThem(t *testing.T) {
+	reftool.Look(t, "getfattr")
+	m := newTreeMaker(18)
+	tr := &winfile.Tree{Root: m.dir("", m.extras(), m.names())}
+	name, _ := buildImage(t, tr, nil)
+	dir, _ := mount(t, name, "ro")
+	get := func(attr, path string) string {
+		return reftool.Run(t, "getfattr", "--only-values", "--absolute-names", "-h", "-n", "system.ntfs_"+attr, dir+"/"+path)
+	}
+	for _, path := range []string{"extras/ea", "extras/large ea", "extras/object directory"} {
+		if got, want := get("ea", path), string(appendEAs(nil, tr.Lookup(path).Info.Extra.EAs)); got != want {
+			t.Errorf("%s: %d bytes of extended attributes that differ from %d", path, len(got), len(want))
+		}
+	}
+	for path, want := range map[string]string{"Names and more names": "NAMESA~1", "Names and more names/Program Files": "PROGRA~1", "Names and more names/新建 文本文档.txt": "新建文~1.TXT"} {
+		if got := get("dos_name", path); strings.TrimRight(got, "\x00") != want {
+			t.Errorf("%s: short name %q, want %q", path, got, want)
+		}
+	}
+	info := tr.Lookup("extras/ea").Info
+	var times []byte
+	for _, f := range []winfile.Filetime{info.Created, info.Written, info.Accessed, info.Changed} {
+		times = le.AppendUint64(times, uint64(f))
+	}
+	if got := get("times", "extras/ea"); got != string(times) {
+		t.Errorf("times %x, want %x", got, times)
 	}
 }

@@ -78,6 +78,9 @@ func (l *Layout) takeTree(t *winfile.Tree) error {
 	if t == nil || t.Root == nil || t.Root.Info == nil || !t.Root.Info.IsDir() {
 		return errors.New("the root of the tree is not a directory")
 	}
+	if l.opt.Time == 0 {
+		l.opt.Time = t.Root.Info.Written
+	}
 	w := treeWalk{Layout: l, linked: make(map[*winfile.Info]int32), objects: make(map[[16]byte]int32)}
 	for i := range l.systems {
 		l.systems[i] = none
@@ -245,6 +248,9 @@ func (w *treeWalk) takeEntry(dir int32, e *winfile.Entry) error {
 			return err
 		}
 	}
+	if strings.ContainsAny(e.Name, windowsIllegal) {
+		w.note(w.path(dir, e.Name), "Windows cannot open this name")
+	}
 	w.addNames(dir, f, e, uint8(units))
 	return nil
 }
@@ -261,6 +267,10 @@ func (w *treeWalk) skipEncrypted(dir int32, e *winfile.Entry) error {
 	w.skipped[e.Info] = true
 	return nil
 }
+
+// windowsIllegal are the characters that Win32 has in no name.
+const windowsIllegal = "\"*:<>?\\|" +
+	"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"
 
 // checkName refuses names that no namespace holds. It returns the length in UTF-16 units.
 func checkName(name string) (int, error) {

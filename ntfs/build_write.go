@@ -9,7 +9,7 @@ import (
 )
 
 // Write writes the volume to w, whose offset 0 is the start of the volume and which reads as zeros wherever it was never written. What
-// is zero anyway is not written. Contents are read with [winfile.ReadBlobs] and each is checked to have its size; w.WriteAt is
+// is zero anyway is not written. It may be called again. Contents are read with [winfile.ReadBlobs] and each is checked to have its size; w.WriteAt is
 // called from several goroutines at once. After an error the volume has no $MFT and is not to be used.
 func (l *Layout) Write(ctx context.Context, w io.WriterAt) error {
 	b := &volumeWriter{Layout: l, ctx: ctx, w: w, out: &spool{w: w}}
@@ -31,6 +31,7 @@ type volumeWriter struct {
 	w        io.WriterAt
 	out      *spool
 	resident []byte // contents that go into records
+	attrs    []attr // scratch
 }
 
 func (b *volumeWriter) offset(lcn LCN) int64 { return int64(lcn) * int64(b.geometry.clusterSize) }
