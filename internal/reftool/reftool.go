@@ -39,3 +39,9 @@ func Try(t testing.TB, name string, args ...string) (string, error) {
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// Have reports whether a program is installed.
+func Have(name string) bool {
+	_, err := exec.LookPath(name)
+	return err == nil
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"husk/internal/archive"
+	"husk/internal/ui"
+)
+
+// captureFlags are the options that capture and append share, spelled as wimlib-imagex has them.
+type captureFlags struct {
+	wimboot, check, rpfix, norpfix, dryRun bool
+	compress, chunkSize, config, flags     string
+	properties                             []string
+	wims                                   []string
+}
+
+func (f *captureFlags) add(a *app, flags *pflag.FlagSet) {
+	t := a.ui.T
+	flags.BoolVar(&f.wimboot, "wimboot", false, t("make an image that pointer files can point into: XPRESS, 4 KiB chunks, exclusions of the image's own WimBootCompress.ini"))
+	flags.BoolVar(&f.check, "check", false, t("write an integrity table"))
+	flags.StringVar(&f.config, "config", "", t("capture configuration `file` ([ExclusionList] …); with --wimboot it becomes the image's WimBootCompress.ini"))
+	flags.StringVar(&f.flags, "flags", "", t("edition `id` for the image's FLAGS, such as Professional"))
+	flags.StringArrayVar(&f.properties, "image-property", nil, t("set an element of the image's XML, as `NAME=VALUE`"))
+	flags.BoolVar(&f.rpfix, "rpfix", false, t("make absolute links into the captured folder relative to the image (default for folders)"))
+	flags.BoolVar(&f.norpfix, "norpfix", false, t("store absolute links as they are"))
+	flags.BoolVar(&f.dryRun, "dry-run", false, t("tell what would be done and write nothing"))
+	flags.StringArrayVar(&f.wims, "wim", nil, t("where SOURCE is a disk of pointer files: the WIM `file` they point into"))
+}
+
+// options checks the flags.
+func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) {
+	o := &archive.Options{
+		Wimboot: f.wimboot, Check: f.check, Config: f.config, DryRun: f.dryRun, Overwrite: a.ui.Yes, Threads: a.threads,
+		WIMs: f.wims, UI: a.ui, Compress: f.compress, Flags: f.flags, RPFix: f.rpfix, NoRPFix: f.norpfix,
+	}
+	if f.rpfix && f.norpfix {
+		return nil, usageError{fmt.Errorf("--rpfix and --norpfix exclude each other")}
+	}
+	if f.chunkSize != "" {
+		n, err := ui.ParseSize(f.chunkSize)
+		if err != nil || n <= 0 || n > 1<<30 {
+			return nil, usageError{fmt.Errorf("--chunk-size=%s: want a size such as 4K or 32K", f.chunkSize)}
+		}
+		o.ChunkSize = int(n)
+	}
+	for _, p := range f.properties {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, usageError{fmt.Errorf("--image-property=%s: want NAME=VALUE", p)}
+		}
+		o.Properties = append(o.Properties, [2]string{name, value})
+	}
+	o.Name = imageName(args[0])
+	if len(args) > 2 {
+		o.Name = args[2]
+	}
+	if len(args) > 3 {
+		o.Description = args[3]
+	}
+	return o, nil
+}
+
+// imageName is the name of an image whose user gave none: that of the source, as wimlib-imagex has it.
+func imageName(source string) string {
+	abs, err := filepath.Abs(source)
+	if err != nil {
+		return source
+	}
+	return filepath.Base(abs)
+}
+
+func newCapture(a *app) *cobra.Command {
+	f := &captureFlags{}
+	c := &cobra.Command{
+		Use:   "capture SOURCE WIM [NAME [DESCRIPTION]]",
+		Short: a.ui.T("Capture a folder, volume, VHD or image into a new WIM"),
+		Long: a.ui.T(`SOURCE is a folder, or FILE[:IMAGE]: a VHD, disk image or block device with an NTFS volume, or an image of another WIM. The
+WIM appears under its name only when it is complete; one that exists is replaced only with --yes.`),
+		Example: `  husk capture /mnt/windows wimboot/wimboot.wim "Windows 7 x64" --wimboot
+  husk capture old.vhd backup.wim --compress=XPRESS:best --chunk-size=32K --check`,
+		Args: args(2, 4),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(a, args)
+			if err != nil {
+				return err
+			}
+			r, err := archive.Capture(c.Context(), args[0], args[1], o)
+			if err != nil {
+				return refusedIf(err)
+			}
+			return a.captured(args[1], r)
+		},
+	}
+	f.add(a, c.Flags())
+	c.Flags().StringVar(&f.compress, "compress", "", a.ui.T("`codec`: none or XPRESS, with :fast or :best for another trade of speed and size (default XPRESS)"))
+	c.Flags().StringVar(&f.chunkSize, "chunk-size", "", a.ui.T("bytes compressed at once, 4K to 64K (default 32K; 4K with --wimboot)"))
+	return c
+}
+
+func newAppend(a *app) *cobra.Command {
+	f := &captureFlags{}
+	c := &cobra.Command{
+		Use:   "append SOURCE WIM [NAME [DESCRIPTION]]",
+		Short: a.ui.T("Add one more image to a WIM; equal files are stored once"),
+		Long: a.ui.T(`The images that are in the WIM stay as they are, whatever interrupts the command. Codec and chunk size are those of the WIM.
+Disks whose pointer files are in use point into the WIM by place: add to it only while none of them runs.`),
+		Example: `  husk append /mnt/windows-x86 wimboot/wimboot.wim "Windows 7 x86" --wimboot`,
+		Args:    args(2, 4),
+		RunE: func(c *cobra.Command, args []string) error {
+			o, err := f.options(a, args)
+			if err != nil {
+				return err
+			}
+			r, err := archive.Append(c.Context(), args[0], args[1], o)
+			if err != nil {
+				return refusedIf(err)
+			}
+			return a.captured(args[1], r)
+		},
+	}
+	f.add(a, c.Flags())
+	return c
+}
+
+// captured tells what capture and append did.
+func (a *app) captured(path string, r *archive.Result) error {
+	if a.ui.JSON {
+		a.ui.Event("result", map[string]any{
+			"wim": path, "image": r.Image, "name": r.Name, "dryRun": r.DryRun, "dirs": r.Totals.Dirs, "names": r.Totals.Names,
+			"files": r.Totals.Files, "bytes": r.Totals.Bytes, "excluded": r.Excluded, "newBlobs": r.NewBlobs, "newBytes": r.NewBytes,
+			"storedBytes": r.StoredBytes, "knownBlobs": r.KnownBlobs, "knownBytes": r.KnownBytes, "wimBytes": r.WIMBytes,
+			"seconds": r.Elapsed.Seconds(),
+		})
+		return nil
+	}
+	t := a.ui.T
+	if r.DryRun {
+		a.ui.Say("Would capture %d files in %d folders, %s, as image %d (%s) of %s. Nothing was written.",
+			r.Totals.Names, r.Totals.Dirs, ui.Size(r.Totals.Bytes), r.Image, r.Name, path)
+		return nil
+	}
+	a.ui.Say("Image %d (%s) of %s", r.Image, r.Name, path)
+	rows := [][]string{
+		{t("captured"), strconv.Itoa(r.Totals.Names), ui.Size(r.Totals.Bytes)},
+		{t("of it already stored"), strconv.FormatInt(r.KnownBlobs, 10), ui.Size(r.KnownBytes)},
+		{t("new"), strconv.FormatInt(r.NewBlobs, 10), ui.Size(r.NewBytes)},
+		{t("new, compressed"), "", ui.Size(r.StoredBytes)},
+		{t("the whole WIM"), "", ui.Size(r.WIMBytes)},
+	}
+	a.ui.Table([]string{"", t("files"), t("size")}, []ui.Align{ui.Left, ui.Right, ui.Right}, rows)
+	a.ui.Say("Done in %s (%s/s).", ui.Duration(r.Elapsed), ui.Size(perSecond(r.Totals.Bytes, r.Elapsed)))
+	return nil
+}

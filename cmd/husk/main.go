@@ -1,0 +1,166 @@
+// Command husk keeps whole Windows systems in one compressed, deduplicated WIM and makes small disks of pointer files from it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"husk/internal/ui"
+)
+
+// Exit statuses, as docs/commands.md lists them.
+const (
+	exitOK        = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitDiffers   = 3 // verify found damage or differences
+	exitRefused   = 4 // something stands in the way that only the user may remove
+	exitInterrupt = 130
+)
+
+var (
+	errDiffers = errors.New("differences or damage found")
+	errRefused = errors.New("refused")
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is the whole program. It returns the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Files are read and written in pieces of about 1 MiB by a few workers: a larger heap only costs memory.
+	debug.SetGCPercent(gcPercent)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	u := ui.New(stdin, stdout, stderr, ui.Language(flagBeforeParsing(args, "--lang")))
+	root := newRoot(u)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		err = ui.Hint(errors.New(u.T("interrupted")), "what was there before is still there; run the command again")
+		u.Error(err, u.HintOf(err))
+		return exitInterrupt
+	}
+	u.Error(err, u.HintOf(err))
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errDiffers):
+		return exitDiffers
+	case errors.Is(err, errRefused):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+const gcPercent = 100
+
+// flagBeforeParsing finds a flag that is needed before the commands exist, because their help is in that language.
+func flagBeforeParsing(args []string, name string) string {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, name+"="); ok {
+			return v
+		}
+		if a == name && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return ""
+}
+
+// app is what the commands share.
+type app struct {
+	ui      *ui.UI
+	threads int
+}
+
+func newRoot(u *ui.UI) *cobra.Command {
+	a := &app{ui: u}
+	root := &cobra.Command{
+		Use:           "husk",
+		Short:         u.T("Whole Windows systems in one WIM, and small disks of pointers into it"),
+		Long:          u.T(rootLong),
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	flags := root.PersistentFlags()
+	flags.BoolVar(&u.JSON, "json", false, u.T("print JSON lines for programs instead of text"))
+	flags.BoolVarP(&u.Quiet, "quiet", "q", false, u.T("no progress and no notes"))
+	flags.BoolVarP(&u.Yes, "yes", "y", false, u.T("answer yes to every question"))
+	flags.String("lang", "", u.T("language of the output: en or zh-CN (default: that of the system)"))
+	flags.IntVar(&a.threads, "threads", 0, u.T("work on N things at once (default: number of processors)"))
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return ui.Hint(usageError{err}, "see 'husk %s --help'", c.Name())
+	})
+	root.AddCommand(
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newList(a), newCat(a), newDocs(a, root),
+	)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageTemplate(usageTemplate(u))
+	root.SetHelpTemplate(`{{.Short}}{{if .Long}}
+
+{{.Long}}{{end}}
+
+{{.UsageString}}`)
+	return root
+}
+
+const rootLong = `husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
+them whose files are pointers into that WIM (WIMBoot). It works on disk images and folders alone: no driver, no mount, no
+Windows tool.`
+
+// usageTemplate is cobra's, translated and without what husk has no use for.
+func usageTemplate(u *ui.UI) string {
+	return u.T("Usage:") + `
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND …{{else}}{{.UseLine}}{{end}}{{if .HasExample}}
+
+` + u.T("Examples:") + `
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+` + u.T("Commands:") + `{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+` + u.T("Options:") + `
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+` + u.T("Options of every command:") + `
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
+}
+
+// args checks the number of arguments and shows the usage line if it is wrong.
+func args(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return ui.Hint(usageError{fmt.Errorf("%d arguments, want: husk %s", len(args), c.Use)}, "see 'husk %s --help'", c.Name())
+		}
+		return nil
+	}
+}
+
+func version() string {
+	v := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		v = info.Main.Version
+	}
+	return v + " " + runtime.GOOS + "/" + runtime.GOARCH
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"husk/internal/reftool"
+	"husk/internal/sample"
+	"husk/internal/tree"
+)
+
+// TestMain lets the scripts run husk itself.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"husk": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs one file per promise that a command makes, from testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("LC_ALL", "C.UTF-8")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"system":  makeSystem,
+			"damage":  damage,
+			"same":    sameTrees,
+			"reftool": oracle,
+		},
+	})
+}
+
+// makeSystem is "system x64|x86 DIR": a small Windows system in a folder.
+func makeSystem(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: system ARCH DIR")
+	}
+	t, err := sample.Tree(sample.Options{Arch: args[0], Programs: 40})
+	ts.Check(err)
+	_, err = tree.ApplyFolder(context.Background(), t, ts.MkAbs(args[1]), nil)
+	ts.Check(err)
+}
+
+// damage is "damage FILE OFFSET [N]": N bytes (1) at OFFSET are inverted; a negative offset counts from the end.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: damage FILE OFFSET [N]")
+	}
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	off, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	n := 1
+	if len(args) > 2 {
+		n, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
+	if off < 0 {
+		off += len(b)
+	}
+	for i := range b[off : off+n] {
+		b[off+i] ^= 0xff
+	}
+	ts.Check(os.WriteFile(name, b, 0o644))
+}
+
+// sameTrees is "same DIR DIR": two folders hold the same files with the same metadata.
+func sameTrees(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: same DIR DIR")
+	}
+	ctx := context.Background()
+	a, _, err := tree.ScanFolder(ctx, ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	b, _, err := tree.ScanFolder(ctx, ts.MkAbs(args[1]), nil)
+	ts.Check(err)
+	d, err := tree.Compare(ctx, a, b, &tree.CompareOptions{Ignore: tree.DiffAccessed | tree.DiffChanged})
+	ts.Check(err)
+	if (d.Total == 0) == neg {
+		ts.Fatalf("%d differences: %v", d.Total, d.List)
+	}
+}
+
+// oracle is "reftool PROGRAM ARGS...": runs a reference program, which must succeed; its output becomes stdout.
+func oracle(ts *testscript.TestScript, neg bool, args []string) {
+	if !reftool.Have(args[0]) {
+		if os.Getenv("HUSK_REFTOOLS") == "required" {
+			ts.Fatalf("%s is required", args[0])
+		}
+		return
+	}
+	err := ts.Exec(args[0], args[1:]...)
+	if (err != nil) != neg {
+		ts.Fatalf("%q: %v", args, err)
+	}
+}

@@ -1,0 +1,246 @@
+// Package archive puts systems into WIMs: capture makes a new WIM, append adds an image to one that exists.
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"husk/internal/atomicfile"
+	"husk/internal/source"
+	"husk/internal/tree"
+	"husk/internal/ui"
+	"husk/wim"
+	"husk/winfile"
+)
+
+// Options tunes Capture and Append.
+type Options struct {
+	Name, Description, Flags string
+	Properties               [][2]string // XML elements and their text
+	Wimboot                  bool        // XPRESS in 4 KiB chunks, and the image is marked for pointers
+	Compress                 string      // as --compress has it; "" means XPRESS
+	ChunkSize                int         // bytes; 0 means 32 KiB, or 4 KiB with Wimboot
+	Check                    bool        // write an integrity table
+	Config                   string      // capture configuration file; "" means the image's own, or the built-in list
+	RPFix, NoRPFix           bool
+	WIMs                     []string // where the data of a source's pointer files is
+	Overwrite                bool     // Capture may replace a WIM
+	DryRun                   bool
+	Threads                  int
+	UI                       *ui.UI
+}
+
+// Result tells what was captured.
+type Result struct {
+	Image       int // 1-based
+	Name        string
+	DryRun      bool
+	Totals      winfile.Totals
+	Excluded    int   // names left out by the configuration
+	NewBlobs    int64 // contents stored now
+	NewBytes    int64 // of them, plain
+	StoredBytes int64 // of them, as stored
+	KnownBlobs  int64 // found in the WIM or twice in the source
+	KnownBytes  int64
+	WIMBytes    int64 // the whole file
+	Elapsed     time.Duration
+}
+
+// iniPath is where Windows keeps the configuration of its own image.
+const iniPath = "Windows/System32/WimBootCompress.ini"
+
+// Capture makes a new WIM with one image. A WIM that exists is an fs.ErrExist error unless Overwrite is set; it is replaced
+// only when the new one is complete.
+func Capture(ctx context.Context, src, target string, o *Options) (*Result, error) {
+	start := time.Now()
+	if _, err := os.Stat(target); err == nil && !o.Overwrite && !o.DryRun {
+		return nil, fmt.Errorf("%s: %w", target, fs.ErrExist)
+	}
+	w, err := writerOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	s, excluded, err := open(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	r := &Result{Image: 1, Name: o.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
+	if o.DryRun {
+		return r, nil
+	}
+	f, err := atomicfile.Create(target)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Abort()
+	p := o.UI.Start("capture", r.Totals.Bytes)
+	w.Progress = p.Add
+	wr, err := wim.Create(f, w)
+	if err != nil {
+		return nil, err
+	}
+	if err := add(ctx, wr, s, o); err != nil {
+		p.Done()
+		return nil, err
+	}
+	p.Done()
+	if err := f.Commit(); err != nil {
+		return nil, err
+	}
+	return r, r.finish(wr, target, start)
+}
+
+// Append adds an image to a WIM in place. Until its header is rewritten, as the last step, the WIM is what it was.
+func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err error) {
+	start := time.Now()
+	if o.Compress != "" || o.ChunkSize != 0 {
+		return nil, errors.New("codec and chunk size are those of the WIM")
+	}
+	f, err := os.OpenFile(target, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	unlock, err := lock(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	defer unlock()
+	s, excluded, err := open(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	old, err := wim.NewReader(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	r := &Result{Image: len(old.Images()) + 1, Name: o.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
+	if o.DryRun {
+		return r, nil
+	}
+	p := o.UI.Start("append", r.Totals.Bytes)
+	defer p.Done()
+	wr, err := wim.Append(f, size, &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, Progress: p.Add})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	if err := add(ctx, wr, s, o); err != nil {
+		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	return r, r.finish(wr, target, start)
+}
+
+// add writes the image and completes the WIM; on failure the writer puts back what was there.
+func add(ctx context.Context, w *wim.Writer, s *source.Source, o *Options) error {
+	info := wim.ImageInfo{Name: o.Name, Description: o.Description, Flags: o.Flags, WIMBoot: o.Wimboot}
+	for _, p := range o.Properties {
+		if err := setProperty(&info, p[0], p[1]); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	if err := w.AddImage(ctx, s.Tree, info); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return w.Close()
+}
+
+// setProperty sets an element of the image's XML by the name it has there.
+func setProperty(i *wim.ImageInfo, name, value string) error {
+	text := map[string]*string{
+		"NAME": &i.Name, "DESCRIPTION": &i.Description, "FLAGS": &i.Flags, "DISPLAYNAME": &i.DisplayName, "DISPLAYDESCRIPTION": &i.DisplayDescription,
+	}[strings.ToUpper(name)]
+	if text == nil {
+		return fmt.Errorf("--image-property=%s: want NAME, DESCRIPTION, FLAGS, DISPLAYNAME or DISPLAYDESCRIPTION", name)
+	}
+	*text = value
+	return nil
+}
+
+func (r *Result) finish(w *wim.Writer, target string, start time.Time) error {
+	st := w.Stats()
+	r.NewBlobs, r.NewBytes, r.StoredBytes = st.NewBlobs, st.BytesNew, st.BytesStored
+	r.KnownBlobs, r.KnownBytes = st.Duplicates, r.Totals.Bytes-st.BytesNew
+	fi, err := os.Stat(target)
+	if err != nil {
+		return err
+	}
+	r.WIMBytes, r.Elapsed = fi.Size(), time.Since(start)
+	return nil
+}
+
+// writerOptions turns the user's words into a codec.
+func writerOptions(o *Options) (*wim.WriterOptions, error) {
+	w := &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, ChunkSize: o.ChunkSize, Codec: wim.XPRESS}
+	name, level, _ := strings.Cut(strings.ToLower(o.Compress), ":")
+	switch name {
+	case "", "xpress", "fast": // "fast" is wimlib's other name of XPRESS
+	case "none":
+		w.Codec = wim.None
+	default:
+		return nil, fmt.Errorf("--compress=%s: want none or XPRESS; %w", o.Compress, errors.ErrUnsupported)
+	}
+	switch level {
+	case "":
+	case "fast":
+		w.Level = wim.Fast
+	case "best":
+		w.Level = wim.Best
+	default:
+		return nil, fmt.Errorf("--compress=%s: level %q, want fast or best", o.Compress, level)
+	}
+	if o.Wimboot {
+		if w.Codec != wim.XPRESS {
+			return nil, errors.New("--wimboot needs XPRESS: Windows cannot back files by a WIM without compression")
+		}
+		if w.ChunkSize == 0 {
+			w.ChunkSize = 4096
+		}
+	}
+	return w, nil
+}
+
+// open opens the source, leaves out what the configuration excludes and puts the configuration into a wimboot image.
+func open(ctx context.Context, src string, o *Options) (*source.Source, int, error) {
+	conf, text, err := configuration(src, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	excluded := 0
+	exclude := func(path string, _ bool) bool {
+		if conf == nil || !conf.Excluded(path) {
+			return false
+		}
+		excluded++
+		return true
+	}
+	s, err := source.Open(ctx, src, &source.Options{WIMs: o.WIMs, Exclude: exclude, Warn: o.UI.Warn, Scan: func(so *tree.ScanOptions) {
+		so.RPFix = !o.NoRPFix
+	}})
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.Kind != source.Folder {
+		if conf == nil {
+			if conf, err = configurationOf(s.Tree, o); err != nil {
+				return nil, 0, errors.Join(err, s.Close())
+			}
+		}
+		s.Tree, _ = tree.Filter(s.Tree, exclude)
+	}
+	if o.Wimboot && text != nil {
+		putConfiguration(s.Tree, text)
+	}
+	return s, excluded, nil
+}

@@ -1,0 +1,87 @@
+package deploy
+
+import (
+	"fmt"
+	"os"
+
+	"husk/capconf"
+	"husk/internal/source"
+	"husk/internal/ui"
+	"husk/wim"
+	"husk/winfile"
+	"husk/wof"
+)
+
+// backing gives the resources of one WIM to wof.
+type backing struct {
+	wim   *wim.Reader
+	table winfile.SHA1
+	id    uint64
+}
+
+func newBacking(r *wim.Reader, id uint64) backing { return backing{r, r.BlobTableSHA1(), id} }
+
+func (b backing) Lookup(h winfile.SHA1) (wof.Resource, bool) {
+	i, ok := b.wim.Lookup(h)
+	return wof.Resource{
+		DataSourceID: b.id, BlobTable: b.table, Offset: i.Offset, StoredSize: i.StoredSize, Size: i.Size, Compressed: i.Compressed,
+		Solid: i.Solid,
+	}, ok
+}
+
+// checkFormat refuses WIMs that Windows cannot back files by.
+func checkFormat(r *wim.Reader, path string) error {
+	_, parts := r.Part()
+	f := wof.WIMFormat{ChunkSize: uint32(r.ChunkSize()), Version: r.Version(), Parts: parts}
+	switch r.Codec() {
+	case wim.XPRESS:
+		f.Codec = wof.CodecXPRESS
+	case wim.LZX:
+		f.Codec = wof.CodecLZX
+	case wim.LZMS:
+		f.Codec = wof.CodecLZMS
+	}
+	if err := wof.CheckWIM(f); err != nil {
+		return ui.Hint(fmt.Errorf("%s: %w", path, err), "capture it again: husk capture %s:1 new.wim --wimboot", path)
+	}
+	return nil
+}
+
+const maxConfig = 1 << 20 // bytes; Microsoft's has 6 KiB
+
+// rulesFor makes the rules from the user's configuration, or else from the image's.
+func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
+	o := &wof.RuleOptions{BIOS: !wb.UEFI}
+	if wb.Config != "" {
+		st, err := os.Stat(wb.Config)
+		if err != nil {
+			return nil, err
+		}
+		if st.Size() > maxConfig {
+			return nil, fmt.Errorf("%s: %d bytes, want a configuration of at most %d", wb.Config, st.Size(), maxConfig)
+		}
+		b, err := os.ReadFile(wb.Config)
+		if err != nil {
+			return nil, err
+		}
+		conf, warnings, err := capconf.Parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", wb.Config, err)
+		}
+		for _, w := range warnings {
+			u.Warn("%s: %s", wb.Config, w)
+		}
+		o.Config = conf
+	}
+	if w := s.Image.Info().Windows; w != nil {
+		o.Build = w.Build
+	}
+	rules, err := wof.NewRules(s.Tree, o)
+	if err != nil {
+		return nil, ui.Hint(err, "give a configuration with --config=FILE")
+	}
+	for _, w := range rules.Warnings {
+		u.Warn("WimBootCompress.ini: %s", w)
+	}
+	return rules, nil
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package deploy
+
+func mountedAt(string) (mounted, error) { return mounted{}, errNotMounted }

@@ -1,0 +1,113 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"husk/guid"
+	"husk/internal/ui"
+	"husk/wim"
+	"husk/winfile"
+	"husk/wof"
+)
+
+// Pointers tells how the pointer files of a volume were resolved.
+type Pointers struct {
+	Files   int
+	Bytes   int64
+	Overlay *wof.Overlay
+	WIMs    map[uint64]*wim.Reader // by data source id; only those that pointers name
+	Paths   map[uint64]string      // where they were found
+}
+
+// wimBlobs gives the blobs of one WIM to wof.
+type wimBlobs struct{ r *wim.Reader }
+
+func (w wimBlobs) Blob(h winfile.SHA1) (*winfile.Blob, bool) {
+	b := w.r.Blob(h)
+	return b, b != nil
+}
+
+// resolve replaces the pointer files of the tree by what they point to.
+func (s *Source) resolve(_ context.Context, o *Options) error {
+	overlay, err := wof.ReadOverlay(s.Tree)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	p := &Pointers{Overlay: overlay, WIMs: make(map[uint64]*wim.Reader), Paths: make(map[uint64]string)}
+	res, err := wof.Resolve(s.Tree, overlay, func(id uint64) (wof.BlobSource, error) {
+		r, path, err := s.openBacking(overlay, id, o)
+		if err != nil {
+			return nil, err
+		}
+		p.WIMs[id], p.Paths[id] = r, path
+		return wimBlobs{r}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	if len(res.Compact) > 0 && o.Warn != nil {
+		o.Warn("%s: %d compact files are not expanded yet, %s among them", s.Path, len(res.Compact), res.Compact[0])
+	}
+	if res.Files > 0 {
+		p.Files, p.Bytes = res.Files, res.Bytes
+		s.Links = p
+	}
+	return nil
+}
+
+// openBacking finds the WIM that a data source id stands for: among those that the user named, or at the recorded path under
+// one of the folders above the disk, as a store has it.
+func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.Reader, string, error) {
+	entry, ok := overlay.Entry(id)
+	if !ok {
+		return nil, "", fmt.Errorf("WimOverlay.dat has no data source %d", id)
+	}
+	var tried []string
+	for _, path := range s.candidates(entry.Location.Path, o.WIMs) {
+		if _, err := os.Stat(path); err != nil {
+			continue
+		}
+		r, err := wim.Open(path)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: %w", path, err)
+		}
+		if r.GUID() == entry.GUID {
+			s.closers = append(s.closers, r)
+			return r, path, nil
+		}
+		tried = append(tried, fmt.Sprintf("%s has GUID %s", path, guid.GUID(r.GUID())))
+		r.Close()
+	}
+	err := fmt.Errorf("data source %d, %s with GUID %s, is not at hand", id, entry.Location.Path, entry.GUID)
+	if len(tried) > 0 {
+		err = fmt.Errorf("%w: %s", err, strings.Join(tried, "; "))
+	}
+	return nil, "", ui.Hint(err, "name the WIM with --wim=FILE")
+}
+
+// candidates lists where the WIM with a recorded path may be.
+func (s *Source) candidates(recorded string, named []string) []string {
+	list := append([]string(nil), named...)
+	rel := filepath.FromSlash(strings.TrimLeft(strings.ReplaceAll(recorded, `\`, "/"), "/"))
+	if !filepath.IsLocal(rel) {
+		return list
+	}
+	dir, err := filepath.Abs(filepath.Dir(s.Path))
+	if err != nil {
+		return list
+	}
+	for {
+		list = append(list, filepath.Join(dir, rel))
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return list
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,218 @@
+// Package source opens whatever a user names as FILE[:IMAGE]: a WIM image, a folder, or the NTFS volume of a VHD, disk image,
+// block device or bare volume. Pointer files of a volume are resolved through the WIMs that its WimOverlay.dat names, so that
+// the tree is that of the system itself.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"husk/internal/disk"
+	"husk/internal/tree"
+	"husk/internal/ui"
+	"husk/ntfs"
+	"husk/wim"
+	"husk/winfile"
+)
+
+// Kind is what a source is.
+type Kind int
+
+const (
+	Folder Kind = iota
+	WIM
+	Volume
+)
+
+// Options tunes Open. The zero value opens with pointers resolved.
+type Options struct {
+	WIMs    []string                           // WIM files to look for pointers' data in, before the places that Open finds by itself
+	Raw     bool                               // leave pointer files as they are: reparse points with sparse data
+	Exclude func(path string, isDir bool) bool // of a folder: what not to look at, by slash path
+	Scan    func(o *tree.ScanOptions)          // more settings of a folder scan; may be nil
+	Warn    func(format string, args ...any)   // hears of what is odd; may be nil
+}
+
+// Source is an open source.
+type Source struct {
+	Kind  Kind
+	Path  string // the file or folder
+	Tree  *winfile.Tree
+	Image *wim.Image  // of a WIM
+	WIM   *wim.Reader // of a WIM
+	Disk  *disk.Disk  // of a volume
+	Part  *disk.Partition
+	NTFS  *ntfs.Volume // of a volume
+	Links *Pointers    // of a volume with pointer files that were resolved; nil if it has none
+
+	closers []io.Closer
+}
+
+// Close closes the files.
+func (s *Source) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Split parts FILE[:IMAGE]. A name that exists as a whole is a file, whatever colons it has.
+func Split(spec string) (path, selector string) {
+	if _, err := os.Stat(spec); err == nil {
+		return spec, ""
+	}
+	if i := strings.LastIndexByte(spec, ':'); i > 0 {
+		if _, err := os.Stat(spec[:i]); err == nil {
+			return spec[:i], spec[i+1:]
+		}
+	}
+	return spec, ""
+}
+
+// Open opens a source and makes its tree.
+func Open(ctx context.Context, spec string, o *Options) (_ *Source, err error) {
+	if o == nil {
+		o = &Options{}
+	}
+	path, selector := Split(spec)
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{Path: path}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	switch {
+	case st.IsDir():
+		s.Kind = Folder
+		if selector != "" {
+			return nil, fmt.Errorf("%s is a folder and has no image %q", path, selector)
+		}
+		return s, s.openFolder(ctx, o)
+	case IsWIM(path):
+		s.Kind = WIM
+		return s, s.openWIM(selector, o)
+	default:
+		s.Kind = Volume
+		return s, s.openVolume(ctx, selector, o)
+	}
+}
+
+// IsWIM reports whether a file starts with a WIM's magic.
+func IsWIM(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var b [8]byte
+	_, err = io.ReadFull(f, b[:])
+	return err == nil && (string(b[:]) == "MSWIM\x00\x00\x00" || string(b[:]) == "WLPWM\x00\x00\x00")
+}
+
+func (s *Source) openFolder(ctx context.Context, o *Options) error {
+	scan := &tree.ScanOptions{Exclude: o.Exclude}
+	if o.Scan != nil {
+		o.Scan(scan)
+	}
+	t, report, err := tree.ScanFolder(ctx, s.Path, scan)
+	if report != nil {
+		s.closers = append(s.closers, report)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	s.Tree = t
+	if o.Warn != nil && report.Warnings.Total > 0 {
+		o.Warn("%s: %s", s.Path, report.Warnings.Error())
+	}
+	return nil
+}
+
+func (s *Source) openWIM(selector string, o *Options) error {
+	r, err := wim.Open(s.Path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.Path, err)
+	}
+	s.WIM = r
+	s.closers = append(s.closers, r)
+	if s.Image, err = FindImage(r, s.Path, selector); err != nil {
+		return err
+	}
+	if s.Tree, err = s.Image.Tree(); err != nil {
+		return fmt.Errorf("%s: image %d: %w", s.Path, s.Image.Index, err)
+	}
+	if o.Warn != nil {
+		for _, w := range s.Image.Warnings() {
+			o.Warn("%s: image %d: %s", s.Path, s.Image.Index, w)
+		}
+	}
+	return nil
+}
+
+// FindImage finds an image by number or name; an empty selector means the only one.
+func FindImage(r *wim.Reader, path, selector string) (*wim.Image, error) {
+	images := r.Images()
+	if selector == "" {
+		if len(images) == 1 {
+			return images[0], nil
+		}
+		return nil, ui.Hint(fmt.Errorf("%s has %d images and none is named", path, len(images)), "name one as %s:NUMBER; 'husk info %s' lists them", path, path)
+	}
+	if n, err := strconv.Atoi(selector); err == nil && n >= 1 && n <= len(images) {
+		return images[n-1], nil
+	}
+	for _, i := range images {
+		if i.Name() == selector {
+			return i, nil
+		}
+	}
+	return nil, ui.Hint(fmt.Errorf("%s has no image %q among its %d", path, selector, len(images)), "'husk info %s' lists them", path)
+}
+
+func (s *Source) openVolume(ctx context.Context, selector string, o *Options) error {
+	d, err := disk.Open(s.Path)
+	if err != nil {
+		return err
+	}
+	s.Disk = d
+	s.closers = append(s.closers, d)
+	if selector == "" {
+		s.Part, err = d.NTFS()
+	} else {
+		n, convErr := strconv.Atoi(selector)
+		if convErr != nil {
+			return fmt.Errorf("%s:%s: want a partition number after the colon", s.Path, selector)
+		}
+		s.Part, err = d.Partition(n)
+	}
+	if err != nil {
+		return err
+	}
+	v, err := ntfs.NewReader(d.Section(s.Part), s.Part.Size)
+	if err != nil {
+		return fmt.Errorf("%s: partition %d: %w", s.Path, s.Part.Number, err)
+	}
+	s.NTFS = v
+	if s.Tree, err = v.Tree(ctx); err != nil {
+		return fmt.Errorf("%s: partition %d: %w", s.Path, s.Part.Number, err)
+	}
+	if o.Warn != nil {
+		for _, w := range v.Warnings() {
+			o.Warn("%s: %s", s.Path, w)
+		}
+	}
+	if o.Raw {
+		return nil
+	}
+	return s.resolve(ctx, o)
+}
