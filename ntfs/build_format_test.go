@@ -161,7 +161,7 @@ func TestLegal83(t *testing.T) {
 	for name, want := range map[string]bool{
 		"A": true, "AUTOEXEC.BAT": true, "PROGRA~1": true, "notepad.exe": true, "12345678.123": true,
 		"": false, ".": false, ".x": false, "x.": false, "123456789": false, "a.1234": false, "a.b.c": false, "a b": false,
-		"a+b": false, "文件": false, "..": false, "a:b": false,
+		"a+b": false, "新建文~1.TXT": true, "..": false, "a:b": false, "a.b.": false, "a\x01": false, "一二三四五六七八九": false, "😀😀😀😀": true,
 	} {
 		if got := legal83(name); got != want {
 			t.Errorf("%q is %t, want %t", name, got, want)

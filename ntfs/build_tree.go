@@ -289,27 +289,13 @@ func checkName(name string) (int, error) {
 	return n, nil
 }
 
-// utf16Length is the number of UTF-16 units of a WTF-8 string.
-func utf16Length(s string) int {
-	n := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= 0xf0:
-			n += 2
-		case c < 0x80 || c >= 0xc0:
-			n++
-		}
-	}
-	return n
-}
-
 // addNames adds the long name and, if it has a good one, the short name.
 func (w *treeWalk) addNames(dir, f int32, e *winfile.Entry, units uint8) {
 	short := e.ShortName
 	switch {
 	case short == "" || winfile.EqualFold(short, e.Name):
 		short = ""
-	case !legalShortName(short):
+	case !legal83(short):
 		w.note(w.path(dir, e.Name), "short name %q is left out: not an 8.3 name", short)
 		short = ""
 	case w.files[f].flags&fileHasDOSName != 0:
@@ -327,31 +313,18 @@ func (w *treeWalk) addNames(dir, f int32, e *winfile.Entry, units uint8) {
 	w.links = append(w.links, link{e.Name, f, dir, none, units, space})
 }
 
-// singleNamespace is that of a name without a short name: both long and short if it can be and is the file's only one.
+// singleNamespace is that of a name without a short name: both long and short if it is the file's only one and has the 8.3 form in
+// every code page.
 func singleNamespace(name string, info *winfile.Info) uint8 {
-	if info.Links == 1 && legal83(name) {
-		return nameWin32DOS
-	}
-	return namePOSIX
-}
-
-// legalShortName reports whether a stored short name has the 8.3 form. Unlike [legal83] it allows the characters of all OEM code
-// pages.
-func legalShortName(name string) bool {
-	if !winfile.ValidName(name) || strings.ContainsAny(name, " \"*+,/:;<=>?[\\]|\x7f") {
-		return false
+	if info.Links != 1 || !legal83(name) {
+		return namePOSIX
 	}
 	for i := range len(name) {
-		if name[i] < ' ' {
-			return false
+		if name[i] >= 0x80 {
+			return namePOSIX
 		}
 	}
-	base, ext, dot := strings.Cut(name, ".")
-	if b := utf16Length(base); b < 1 || b > 8 {
-		return false
-	}
-	e := utf16Length(ext)
-	return e <= 3 && (!dot || e > 0) && !strings.Contains(ext, ".")
+	return nameWin32DOS
 }
 
 // linkSorter sorts links in the order of $I30. It keeps its memory between directories.

@@ -9,6 +9,7 @@ import (
 	"hash/crc64"
 	"math"
 	"math/bits"
+	"strings"
 	"sync"
 
 	"husk/winfile"
@@ -510,27 +511,35 @@ func appendUint16s(b []byte, u []uint16) []byte {
 // align rounds n up to a multiple of to, a power of two.
 func align[T ~int | ~int64 | ~uint32](n, to T) T { return (n + to - 1) &^ (to - 1) }
 
-// legal83 reports whether a name may stand in the DOS namespace: a base of 1 to 8 characters, an extension of up to 3, and only
-// characters that every code page shares. Case does not matter.
+// legal83 reports whether a name has the form of the DOS namespace: a base of 1 to 8 characters and an extension of up to 3. Case does
+// not matter, and characters beyond ASCII pass: which of them there are is the OEM code page's choice.
 func legal83(name string) bool {
-	base, ext, dots := 0, 0, 0
+	if !winfile.ValidName(name) || strings.ContainsAny(name, " \"*+,/:;<=>?[\\]|\x7f") {
+		return false
+	}
 	for i := range len(name) {
-		switch c := name[i]; {
-		case c == '.':
-			dots++
-			if i == 0 || i == len(name)-1 {
-				return false
-			}
-			continue
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', bytes.IndexByte([]byte("$%'-_@~`!(){}^#&"), c) >= 0:
-		default:
+		if name[i] < ' ' {
 			return false
 		}
-		if dots == 0 {
-			base++
-		} else {
-			ext++
+	}
+	base, ext, dot := strings.Cut(name, ".")
+	if b := utf16Length(base); b < 1 || b > 8 {
+		return false
+	}
+	e := utf16Length(ext)
+	return e <= 3 && (!dot || e > 0) && !strings.Contains(ext, ".")
+}
+
+// utf16Length is the number of UTF-16 units of a WTF-8 string.
+func utf16Length(s string) int {
+	n := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 0xf0:
+			n += 2
+		case c < 0x80 || c >= 0xc0:
+			n++
 		}
 	}
-	return base >= 1 && base <= 8 && ext <= 3 && dots <= 1
+	return n
 }
