@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"husk/internal/sample"
+	"husk/internal/tree"
+)
+
+// smallDisk mounts a disk of a few MiB. That needs root, which CI has.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("husk-test", dir, "tmpfs", 0, "size="+size); err != nil {
+		if os.Getenv("HUSK_REFTOOLS") == "required" {
+			t.Fatalf("mounting a tmpfs: %v", err)
+		}
+		t.Skipf("mounting a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Errorf("unmounting %s: %v", dir, err)
+		}
+	})
+	return dir
+}
+
+func husk(t *testing.T, args ...string) (status int, out string) {
+	t.Helper()
+	var b bytes.Buffer
+	status = run(append([]string{"--lang=en"}, args...), strings.NewReader(""), &b, &b)
+	return status, b.String()
+}
+
+// TestFullDisk fills the disk at every step: the command fails and says so, and what was there before is all that is there.
+func TestFullDisk(t *testing.T) {
+	tr, err := sample.Tree(sample.Options{Programs: 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := filepath.Join(t.TempDir(), "x64")
+	if _, err := tree.ApplyFolder(context.Background(), tr, src, nil); err != nil {
+		t.Fatal(err)
+	}
+	whole := filepath.Join(t.TempDir(), "whole.wim")
+	if status, out := husk(t, "capture", src, whole); status != 0 {
+		t.Fatalf("capture: %d\n%s", status, out)
+	}
+	disk := smallDisk(t, "2m")
+	first := filepath.Join(disk, "a.wim")
+	small := filepath.Join(src, "Windows", "Fonts")
+	if status, out := husk(t, "capture", small, first); status != 0 {
+		t.Fatalf("capture: %d\n%s", status, out)
+	}
+	before, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"capture", src, filepath.Join(disk, "b.wim")},
+		{"capture", src, first, "--yes"},
+		{"append", src, first},
+		{"apply", whole, filepath.Join(disk, "d.vhd")},
+		{"apply", whole, filepath.Join(disk, "e.vhd"), "--fixed", "--size=200M"},
+	} {
+		status, out := husk(t, args...)
+		if status != exitFailed || !strings.Contains(out, "no space left on device") {
+			t.Errorf("%s: status %d, want %d and a full disk:\n%s", args, status, exitFailed, out)
+		}
+		names, err := os.ReadDir(disk)
+		if err != nil || len(names) != 1 {
+			t.Errorf("%s left %v, %v", args, names, err)
+		}
+		if after, err := os.ReadFile(first); err != nil || !bytes.Equal(after, before) {
+			t.Errorf("%s changed the WIM that was there: %d bytes, want %d, %v", args, len(after), len(before), err)
+		}
+	}
+	if status, out := husk(t, "verify", first); status != 0 {
+		t.Errorf("verify: %d\n%s", status, out)
+	}
+}
