@@ -21,6 +21,10 @@ type BuildOptions struct {
 	Time          winfile.Filetime // of the system files; 0 means that of the root directory's last write
 	LogSize       int64            // $LogFile: at least 256 KiB; 0 means 2 MiB, or 1/200 of the volume if that is more, up to 64 MiB
 
+	// LogAtEnd puts $LogFile into the last clusters. The last sector of a volume is a copy of the boot sector, so a dynamic virtual
+	// disk has its last block in any case: a log that fits there is free. A partition that may have to shrink is better off without.
+	LogAtEnd bool
+
 	// BootSector is boot code for $Boot, up to 8 KiB, starting with the boot sector, whose fields at 0x03 to 0x53 are replaced.
 	// Nil means code that says that the volume does not boot.
 	BootSector []byte
@@ -222,7 +226,12 @@ func (l *Layout) placeClusters() error {
 		take(h)
 	}
 	take(&r.bitmap)
-	take(&r.log)
+	if l.opt.LogAtEnd {
+		r.log.clusters = l.clustersFor(r.log.size)
+		r.log.lcn = LCN(l.geometry.clusters - r.log.clusters)
+	} else {
+		take(&r.log)
+	}
 	for i := range l.spills {
 		s := &l.spills[i]
 		l.places[s.place].at = int64(next)
@@ -285,11 +294,17 @@ func (l *Layout) Size() int64 {
 func (l *Layout) MinSize() int64 { return l.minSize }
 
 // UsedBytes is the number of bytes in clusters that are in use.
-func (l *Layout) UsedBytes() int64 { return l.used * int64(l.geometry.clusterSize) }
+func (l *Layout) UsedBytes() int64 {
+	used := l.used
+	if l.opt.LogAtEnd {
+		used += l.region.log.clusters
+	}
+	return used * int64(l.geometry.clusterSize)
+}
 
 // FreeBytes is the number of bytes in clusters that are not.
 func (l *Layout) FreeBytes() int64 {
-	return (l.geometry.clusters - l.used) * int64(l.geometry.clusterSize)
+	return l.geometry.clusters*int64(l.geometry.clusterSize) - l.UsedBytes()
 }
 
 // DataBytes is the number of bytes of content that Write will read.

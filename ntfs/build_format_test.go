@@ -153,7 +153,9 @@ func TestUnits(t *testing.T) {
 		}
 	}
 	for code := math.MinInt8; code <= math.MaxInt8; code++ {
-		decodeUnit(int8(code), 2<<20) // must not panic
+		if n, ok := decodeUnit(int8(code), 2<<20); ok && (n < 512 || n > 65536) {
+			t.Errorf("code %d gives %d bytes", code, n)
+		}
 	}
 }
 

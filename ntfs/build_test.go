@@ -86,7 +86,7 @@ func TestOtherReaders(t *testing.T) {
 	tr := newTreeMaker(2).fullTree(600)
 	for _, g := range [][2]int{{512, 512}, {512, 2048}, {512, 4096}, {512, 65536}, {4096, 4096}, {4096, 16384}} {
 		t.Run(fmt.Sprintf("%d-%d", g[0], g[1]), func(t *testing.T) {
-			name, l := buildImage(t, tr, &BuildOptions{Size: 64 << 20, SectorSize: g[0], ClusterSize: g[1], Label: "husk", Backing: backEven})
+			name, l := buildImage(t, tr, &BuildOptions{Size: 64 << 20, SectorSize: g[0], ClusterSize: g[1], Label: "husk", Backing: backEven, LogAtEnd: g[1] == 4096})
 			if l.UsedBytes()+l.FreeBytes() > l.Size() || l.FreeBytes() < 1<<20 {
 				t.Errorf("%d used and %d free of %d", l.UsedBytes(), l.FreeBytes(), l.Size())
 			}
@@ -264,7 +264,8 @@ func TestRandomTrees(t *testing.T) {
 		if m.IntN(2) == 0 {
 			backing = backEven
 		}
-		name, l := buildImage(t, tr, &BuildOptions{SectorSize: g[0], ClusterSize: g[1], Size: int64(m.IntN(2)) << 25, Backing: backing})
+		o := &BuildOptions{SectorSize: g[0], ClusterSize: g[1], Size: int64(m.IntN(2)) << 25, LogAtEnd: m.IntN(2) == 0, Backing: backing}
+		name, l := buildImage(t, tr, o)
 		checkImage(t, name).compareTree(tr, backing, droppedShortNames(l))
 		if t.Failed() {
 			t.Fatalf("seed %d, geometry %v, notes %v", seed, g, l.Notes())
@@ -357,6 +358,7 @@ func TestErrorsOfTrees(t *testing.T) {
 		}),
 		`"sub/file": attribute list of`:                with(func(i *winfile.Info) { i.Streams = manyStreams(9000) }),
 		`"sub/directory": directory with unnamed data`: root(&winfile.Entry{Name: "directory", Info: &winfile.Info{Attributes: winfile.AttrDirectory, Links: 1, Data: m.blob(1)}}),
+		`"sub/file": data of 35184372088832 bytes`:     with(func(i *winfile.Info) { i.Data = &winfile.Blob{Size: 1 << 45} }),
 		`"sub/again": directory with several names`:    sameDirectoryTwice(m),
 	} {
 		_, err := NewLayout(tr, nil)

@@ -520,6 +520,9 @@ func (w *treeWalk) describe(f int32, info *winfile.Info) error {
 			return err
 		}
 	}
+	if w.clustersFor(info.Size()) > maxClusters {
+		return fmt.Errorf("data of %d bytes, want at most %d clusters: take larger clusters", info.Size(), int64(maxClusters))
+	}
 	if w.opt.Backing == nil || isDir || info.Data == nil || info.Reparse != nil {
 		return nil
 	}

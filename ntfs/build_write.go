@@ -70,25 +70,30 @@ func (b *volumeWriter) writeRecordBitmap() error {
 	return b.out.put(b.offset(b.region.mftBitmap.lcn), bits)
 }
 
-// writeBitmap writes $Bitmap: the clusters in use are the first ones; the bits behind the last cluster are set.
+// writeBitmap writes $Bitmap: the clusters in use are the first ones, and the last ones if the log is there. The bits behind the last
+// cluster are set. What lies between is zero and not written.
 func (b *volumeWriter) writeBitmap() error {
-	at := b.offset(b.region.bitmap.lcn)
-	if err := b.out.put(at, appendBits(nil, b.used, (b.used+7)/8)); err != nil {
-		return err
+	size, clusters := b.region.bitmap.size, b.geometry.clusters
+	high := clusters // from here on all bits are set
+	if b.opt.LogAtEnd {
+		high = int64(b.region.log.lcn)
 	}
-	first := b.geometry.clusters / 8
-	tail := make([]byte, b.region.bitmap.size-first)
-	for i := range tail {
-		tail[i] = 0xff
-	}
-	if len(tail) > 0 {
-		tail[0] <<= b.geometry.clusters % 8
-		if first < (b.used+7)/8 { // the byte is in both parts
-			setBits(tail, b.used-8*first)
-			tail[0] |= 0xff << (b.geometry.clusters % 8)
+	tail := high / 8 // byte that the last part starts with
+	if first := (b.used + 7) / 8; first <= tail {
+		if err := b.out.put(b.offset(b.region.bitmap.lcn), appendBits(nil, b.used, first)); err != nil {
+			return err
 		}
+	} else {
+		tail = 0 // the parts share a byte
 	}
-	return b.out.put(at+first, tail)
+	bits := make([]byte, size-tail)
+	if tail == 0 {
+		setBits(bits, b.used)
+	}
+	for i := high; i < 8*size; i++ {
+		bits[i/8-tail] |= 1 << (i % 8)
+	}
+	return b.out.put(b.offset(b.region.bitmap.lcn)+tail, bits)
 }
 
 // writeLog fills $LogFile with 0xff: drivers take that for an empty log of a volume that is clean.
