@@ -273,6 +273,8 @@ func newVolume(image string, bytes int64) error {
 // applied is the part of the JSON result of husk apply that is used here.
 type applied struct {
 	Files     int64 `json:"files"`
+	Names     int64 `json:"names"` // a hard-linked file has several
+	Dirs      int64 `json:"dirs"`
 	FileBytes int64 `json:"fileBytes"`
 	Pointers  int64 `json:"pointers"`
 	Plain     map[string]struct{ Bytes int64 }
@@ -302,10 +304,11 @@ func (b *bench) pointers() error {
 	for _, p := range a.Plain {
 		plain += p.Bytes
 	}
+	beyond := float64(a.FileBytes - plain)
 	r.Notes = append(r.Notes,
-		fmt.Sprintf("%.0f files/s (%d files, %d of them pointers)", float64(a.Files)/r.Husk.Wall, a.Files, a.Pointers),
-		fmt.Sprintf("VHD %.1f MB, %.1f MB of it plain files: %.0f bytes per file beyond them", float64(a.FileBytes)/1e6, float64(plain)/1e6,
-			float64(a.FileBytes-plain)/float64(a.Files)))
+		fmt.Sprintf("%.0f files/s: %d files (%d of them pointers) with %d names in %d folders", float64(a.Files)/r.Husk.Wall, a.Files, a.Pointers, a.Names, a.Dirs),
+		fmt.Sprintf("VHD %.1f MB, %.1f MB of it plain files; beyond them %.0f bytes per file, %.0f per name or folder", float64(a.FileBytes)/1e6,
+			float64(plain)/1e6, beyond/float64(a.Files), beyond/float64(a.Names+a.Dirs)))
 	return nil
 }
 
