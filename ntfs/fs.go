@@ -10,10 +10,10 @@ import (
 )
 
 var (
-	_ fs.ReadDirFS    = (*Volume)(nil)
-	_ fs.StatFS       = (*Volume)(nil)
-	_ fs.ReadLinkFS   = (*Volume)(nil)
-	_ winfile.Content = (*Volume)(nil)
+	_ fs.ReadDirFS        = (*Volume)(nil)
+	_ fs.StatFS           = (*Volume)(nil)
+	_ fs.ReadLinkFS       = (*Volume)(nil)
+	_ winfile.BulkContent = (*Volume)(nil)
 )
 
 // readFS reads the tree that the fs.FS methods show.

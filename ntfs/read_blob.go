@@ -14,7 +14,8 @@ type location struct {
 	holder      uint32 // record that holds the first extent
 	instance    uint16 // of the attribute there
 	oneRun      bool
-	lcn         LCN   // of the run, or hole
+	resident    bool
+	lcn         LCN   // of the run, or hole; of the record if resident
 	initialized int64 // bytes
 }
 
@@ -23,7 +24,8 @@ func (v *Volume) locate(loc *location, list []fileAttr, i int) LCN {
 	a := list[i]
 	*loc = location{record: v.baseOf(list), holder: uint32(a.holder), instance: a.instance()}
 	if !a.nonResident() {
-		return v.recordLCN(a.holder)
+		loc.resident, loc.lcn = true, v.recordLCN(a.holder)
+		return loc.lcn
 	}
 	var buf [4]Extent
 	extents, err := v.appendExtents(buf[:0], a)

@@ -118,27 +118,29 @@ func (r fileRecord) attrAt(off int, n int64) (a fileAttr, ok bool, err error) {
 // check makes sure that the header, name, value and mapping pairs lie inside the attribute record.
 func (a fileAttr) check() error {
 	size := len(a.attribute)
-	what := recordName(a.holder) + ": " + a.typ().String()
+	fail := func(off int, format string, args ...any) error {
+		return formatError(recordName(a.holder)+": "+a.typ().String(), a.off+off, format, args...)
+	}
 	if n, off := 2*a.nameLength(), int(a.nameOffset()); n > 0 && (n > size || off > size-n) {
-		return formatError(what, a.off+9, "%d bytes of name at %#x of its %d", n, off, size)
+		return fail(9, "%d bytes of name at %#x of its %d", n, off, size)
 	}
 	if !a.nonResident() {
 		if n, off := a.valueLength(), int(a.valueOffset()); n > uint32(size) || off > size-int(n) {
-			return formatError(what, a.off+0x10, "%d bytes of value at %#x of its %d", n, off, size)
+			return fail(0x10, "%d bytes of value at %#x of its %d", n, off, size)
 		}
 		return nil
 	}
 	if size < nonResidentHeader {
-		return formatError(what, a.off+4, "non-resident and %d bytes long, want at least %d", size, nonResidentHeader)
+		return fail(4, "non-resident and %d bytes long, want at least %d", size, nonResidentHeader)
 	}
 	if off := int(a.runsOffset()); off < nonResidentHeader || off > size {
-		return formatError(what, a.off+0x20, "mapping pairs at %#x, want %#x to %#x", off, nonResidentHeader, size)
+		return fail(0x20, "mapping pairs at %#x, want %#x to %#x", off, nonResidentHeader, size)
 	}
 	if a.lowestVCN() < 0 || a.highestVCN() < a.lowestVCN()-1 {
-		return formatError(what, a.off+0x10, "maps clusters %d to %d", a.lowestVCN(), a.highestVCN())
+		return fail(0x10, "maps clusters %d to %d", a.lowestVCN(), a.highestVCN())
 	}
 	if a.lowestVCN() == 0 && (a.dataSize() < 0 || a.initializedSize() < 0 || a.allocatedSize() < 0) {
-		return formatError(what, a.off+0x28, "negative sizes")
+		return fail(0x28, "negative sizes")
 	}
 	return nil
 }

@@ -3,10 +3,13 @@ package ntfs
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 
 	"husk/winfile"
@@ -247,5 +250,79 @@ func TestExtentsAndHoles(t *testing.T) {
 	}
 	if n, err := at.ReadAt(part, 66000); n != 4000 || err != io.EOF || !isFilled(part[:n], 0) {
 		t.Errorf("the end: %d bytes, %v", n, err)
+	}
+}
+
+func TestReadBlobsTogether(t *testing.T) {
+	for _, o := range []*BuildOptions{nil, {ClusterSize: 512}, {ClusterSize: 65536}, {SectorSize: 4096}} {
+		v := openBytes(t, sampleVolume(t, 300, o))
+		tree, err := v.Tree(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make(map[*winfile.Blob]winfile.SHA1)
+		var blobs []*winfile.Blob
+		original := make(map[string]*winfile.Info)
+		for path, e := range sampleTree(300).All() {
+			original[path] = e.Info
+		}
+		for path, e := range tree.All() {
+			if e.Info.Data != nil && e.Name != "linked" && e.Info.Links == 1 {
+				want[e.Info.Data] = original[path].Data.SHA1
+				blobs = append(blobs, e.Info.Data)
+			}
+			for i, s := range e.Info.Streams {
+				if s.Data != nil {
+					want[s.Data] = original[path].Streams[i].Data.SHA1
+					blobs = append(blobs, s.Data)
+				}
+			}
+		}
+		var mu sync.Mutex
+		got := make(map[*winfile.Blob]hash.Hash)
+		err = winfile.ReadBlobs(context.Background(), blobs, 3, func(b *winfile.Blob, off int64, p []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if off == 0 {
+				got[b] = sha1.New()
+			}
+			got[b].Write(p)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blobs {
+			if h := got[b]; h == nil || winfile.SHA1(h.Sum(nil)) != want[b] {
+				t.Errorf("%+v: %d bytes at cluster %d differ", o, b.Size, b.Order)
+			}
+		}
+		if len(blobs) < 300 {
+			t.Errorf("only %d blobs", len(blobs))
+		}
+	}
+}
+
+func TestReadBlobsFails(t *testing.T) {
+	e := newEditor(t, sampleVolume(t, 100, nil))
+	tree, err := e.v.Tree(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := []*winfile.Blob{tree.Lookup("many/entry-00003-xxx").Info.Data, tree.Lookup("folder/a").Info.Data}
+	none := func(*winfile.Blob, int64, []byte) error { return nil }
+	e.inStream(e.v.mft, e.find("folder/a")*1024)[1023]++
+	if err := winfile.ReadBlobs(context.Background(), blobs, 2, none); err == nil || !strings.Contains(err.Error(), "torn write") {
+		t.Errorf("torn record: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := winfile.ReadBlobs(ctx, blobs[:1], 2, none); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	stranger := *blobs[0]
+	stranger.Ref = nil
+	if err := e.v.ReadBlobs(context.Background(), []*winfile.Blob{&stranger}, 1, none); err == nil {
+		t.Error("a blob of something else was read")
 	}
 }

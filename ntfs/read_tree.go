@@ -51,13 +51,13 @@ func (v *Volume) scan(ctx context.Context, fn func(n int64, r fileRecord, err er
 		b     []byte
 		err   error
 	}
+	each := min(scanSize/int64(v.RecordSize), v.records)
 	full, free := make(chan piece), make(chan []byte, 3)
 	for range cap(free) {
-		free <- make([]byte, scanSize)
+		free <- make([]byte, each*int64(v.RecordSize))
 	}
 	go func() {
 		defer close(full)
-		each := int64(scanSize / v.RecordSize)
 		for first := int64(0); first < v.records; first += each {
 			b := <-free
 			b = b[:min(each, v.records-first)*int64(v.RecordSize)]
