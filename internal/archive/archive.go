@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	s, excluded, err := open(ctx, src, o)
+	s, excluded, err := open(ctx, src, target, o)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +114,7 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
 	defer unlock()
-	s, excluded, err := open(ctx, src, o)
+	s, excluded, err := open(ctx, src, target, o)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +181,23 @@ func (r *Result) finish(w *wim.Writer, target string, start time.Time) error {
 	return nil
 }
 
+// pathBelow is the slash path of a file below a folder; "" if it is elsewhere.
+func pathBelow(dir, file string) string {
+	d, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	f, err := filepath.Abs(file)
+	if err != nil {
+		return ""
+	}
+	rel, err := filepath.Rel(d, f)
+	if err != nil || !filepath.IsLocal(rel) || rel == "." {
+		return ""
+	}
+	return filepath.ToSlash(rel)
+}
+
 // writerOptions turns the user's words into a codec.
 func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	w := &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, ChunkSize: o.ChunkSize, Codec: wim.XPRESS}
@@ -211,15 +229,16 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	return w, nil
 }
 
-// open opens the source, leaves out what the configuration excludes and puts the configuration into a wimboot image.
-func open(ctx context.Context, src string, o *Options) (*source.Source, int, error) {
+// open opens the source, leaves out what the configuration excludes and the target itself, and puts the configuration into a
+// wimboot image.
+func open(ctx context.Context, src, target string, o *Options) (*source.Source, int, error) {
 	conf, text, err := configuration(src, o)
 	if err != nil {
 		return nil, 0, err
 	}
-	excluded := 0
+	excluded, self := 0, pathBelow(src, target)
 	exclude := func(path string, _ bool) bool {
-		if conf == nil || !conf.Excluded(path) {
+		if path != self && (conf == nil || !conf.Excluded(path)) {
 			return false
 		}
 		excluded++
