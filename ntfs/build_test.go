@@ -531,7 +531,7 @@ func TestBootCode(t *testing.T) {
 	reftool.Run(t, "ntfsfix", "-n", name)
 }
 
-// All that Write does not write is zero: it writes into fresh memory, and once more into memory that counts.
+// A large volume with few files takes few bytes: zeros are not written.
 func TestSparseWrites(t *testing.T) {
 	m := newTreeMaker(13)
 	l, err := NewLayout(m.fullTree(100), &BuildOptions{Size: 8 << 30, LogSize: minLogSize, Backing: pointerTo})
