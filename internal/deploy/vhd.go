@@ -48,9 +48,10 @@ type Wimboot struct {
 const DefaultSize = 25 << 30
 
 const (
-	partitionStart = 1 << 20 // bytes; the alignment of everything since Windows Vista
-	pointerLogSize = 4 << 20 // bytes of $LogFile in a disk of pointers: it is the largest thing on it
-	growthFactor   = 3       // halves: a plain disk gets at least 1.5 times what its files need
+	partitionStart = 1 << 20   // bytes; the alignment of everything since Windows Vista
+	pointerLogSize = 2 << 20   // bytes of $LogFile in a disk of pointers, where it would be the largest thing: Windows' own least
+	pointerBlock   = 512 << 10 // bytes of a block of its VHD: the smaller of the sizes that Windows writes wastes less at the ends
+	growthFactor   = 3         // halves: a plain disk gets at least 1.5 times what its files need
 )
 
 // Result tells what was made.
@@ -130,7 +131,11 @@ func write(ctx context.Context, target string, size int64, table *mbr.Table, lay
 	if o.Fixed {
 		kind = vhd.Fixed
 	}
-	w, err := vhd.Create(f, &vhd.Options{Type: kind, Size: size, ID: guid.New(), Time: time.Now()})
+	vo := &vhd.Options{Type: kind, Size: size, ID: guid.New(), Time: time.Now()}
+	if o.Wimboot != nil {
+		vo.BlockSize = pointerBlock
+	}
+	w, err := vhd.Create(f, vo)
 	if err != nil {
 		return err
 	}
