@@ -27,8 +27,8 @@ func (b *treeBuilder) parentOf(t *treeName) *treeFile {
 	return p
 }
 
-// group sorts the names by parent: those of one directory follow each other, in the order of its index. It returns where those of
-// each record start; names without a parent are left out.
+// group sorts the names by parent: those of one directory follow each other, in the order of its index. Names without a parent are left
+// out.
 func (b *treeBuilder) group() []treeName {
 	kept := make([]treeName, 0, len(b.names))
 	for _, t := range b.names {

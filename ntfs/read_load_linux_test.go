@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"crypto/sha1"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -82,6 +83,54 @@ func TestReadAfterLoad(t *testing.T) {
 			mounted(t, img, "streams_interface=xattr,ro", func(dir string) { compareWithMount(t, tree, dir) })
 		})
 	}
+}
+
+// TestReadFragmentedMFT fills a volume, frees every second cluster and makes records, so that the $MFT has to take them one by one.
+func TestReadFragmentedMFT(t *testing.T) {
+	img := formatVolume(t, 20<<20)
+	mounted(t, img, "streams_interface=xattr", func(dir string) {
+		n := 0
+		for ; ; n++ {
+			if os.WriteFile(fmt.Sprintf("%s/fill %d", dir, n), noise(uint64(n), 4096), 0o644) != nil {
+				break
+			}
+		}
+		for i := 0; i < n; i += 2 {
+			if err := os.Remove(fmt.Sprintf("%s/fill %d", dir, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 2 * n {
+			if os.WriteFile(fmt.Sprintf("%s/%d", dir, i), nil, 0o644) != nil {
+				break
+			}
+		}
+	})
+	v := openVolume(t, img)
+	_, list, err := v.baseAttrs(recMFT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if findAttr(list, typeAttributeList, "") < 0 {
+		t.Errorf("the $MFT of %d extents has no attribute list", len(v.mft.extents))
+	}
+	tree := readTree(t, v)
+	wantSound(t, v)
+	mounted(t, img, "ro", func(dir string) {
+		names, err := os.ReadDir(dir)
+		if err != nil || len(names) != len(tree.Root.Children) {
+			t.Fatalf("%d names, want %d, %v", len(tree.Root.Children), len(names), err)
+		}
+		for _, d := range names {
+			content, err := os.ReadFile(filepath.Join(dir, d.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := tree.Root.Child(d.Name()); e == nil || blobSum(t, e.Info.Data) != sha1.Sum(content) {
+				t.Fatalf("%s differs", d.Name())
+			}
+		}
+	})
 }
 
 // TestReadLikeWimlib compares with what wimlib's own NTFS capture sees.

@@ -326,3 +326,46 @@ func TestReadBlobsFails(t *testing.T) {
 		t.Error("a blob of something else was read")
 	}
 }
+
+func TestLogStates(t *testing.T) {
+	sound := sampleVolume(t, 10, nil)
+	page := func(major, inUse, flags uint16, lsn uint64) []byte {
+		b := make([]byte, logPageSize)
+		copy(b, "RSTR")
+		le.PutUint16(b[4:], 0x1e)
+		le.PutUint16(b[6:], logPageSize/sectorStride+1)
+		le.PutUint16(b[0x18:], 0x30)
+		le.PutUint16(b[0x1c:], major)
+		le.PutUint64(b[0x30:], lsn)
+		le.PutUint16(b[0x3c:], inUse)
+		le.PutUint16(b[0x3e:], flags)
+		protect(b, 5)
+		return b
+	}
+	torn := page(1, 0, 0, 9)
+	torn[511]++
+	for _, tt := range []struct {
+		name          string
+		first, second []byte
+		want          LogState
+	}{
+		{"closed", page(1, 0xffff, 0, 4), page(1, 0xffff, 0, 3), LogClean},
+		{"flag", page(1, 0, 2, 4), page(1, 0, 0, 3), LogClean},
+		{"second page is newer", page(1, 0, 2, 3), page(1, 0, 0, 4), LogUnclean},
+		{"Windows 8", page(2, 0, 0, 4), page(2, 0, 0, 4), LogCached},
+		{"first page torn", torn, page(1, 0xffff, 0, 3), LogClean},
+		{"both torn", torn, torn, LogDamaged},
+		{"version 3", page(3, 0, 0, 4), page(3, 0, 0, 4), LogDamaged},
+	} {
+		e := newEditor(t, sound)
+		log := e.at(recLogFile, typeData, "", 0)
+		copy(log[copy(log, tt.first):], tt.second)
+		v := openBytes(t, e.b)
+		if v.Log != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, v.Log, tt.want)
+		}
+		if warned := len(v.Warnings()) > 0; warned != (tt.want != LogClean) {
+			t.Errorf("%s: warnings %q", tt.name, v.Warnings())
+		}
+	}
+}
