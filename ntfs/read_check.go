@@ -76,7 +76,7 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%v: %s: record %d: %s", p.Severity, p.Kind, p.Record, p.Text)
 }
 
-// maxProblems bounds the list: a broken volume has one per file.
+// maxProblems bounds the list for each severity, so that notes do not crowd out errors: a broken volume has one per file.
 const maxProblems = 5000
 
 // Check tests what drivers rely on and chkdsk verifies: every record, attribute, run list, name, index, bitmap and descriptor, and
@@ -102,8 +102,10 @@ func (v *Volume) Check(ctx context.Context) ([]Problem, error) {
 	slices.SortFunc(c.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Record, b.Record), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Text, b.Text))
 	})
-	if c.cut > 0 {
-		c.problems = append(c.problems, Problem{SeverityError, ProblemTooMany, -1, fmt.Sprintf("%d more problems", c.cut)})
+	for s, n := range c.found {
+		if n > maxProblems {
+			c.problems = append(c.problems, Problem{Severity(s), ProblemTooMany, -1, fmt.Sprintf("%d more of this severity", n-maxProblems)})
+		}
 	}
 	return c.problems, nil
 }
@@ -113,7 +115,7 @@ type checkState struct {
 	v        *Volume
 	ctx      context.Context
 	problems []Problem
-	cut      int
+	found    [SeverityError + 1]int // problems by severity
 
 	pages   []*[filesPerPage]checkedRecord
 	names   []checkedName // names[0] is not used: 0 means none
@@ -171,8 +173,7 @@ type ownedRun struct {
 }
 
 func (c *checkState) report(s Severity, kind ProblemKind, record int64, format string, args ...any) {
-	if len(c.problems) >= maxProblems {
-		c.cut++
+	if c.found[s]++; c.found[s] > maxProblems {
 		return
 	}
 	c.problems = append(c.problems, Problem{s, kind, record, fmt.Sprintf(format, args...)})

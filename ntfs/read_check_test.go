@@ -366,3 +366,15 @@ func TestCheckFindsCorruption(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckKeepsErrorsAmongNotes(t *testing.T) {
+	e := newEditor(t, sampleVolume(t, 10, nil))
+	c := &checkState{v: e.v}
+	for i := range int64(maxProblems + 3) {
+		c.report(SeverityNote, ProblemStaleEntry, i, "stale")
+	}
+	c.report(SeverityError, ProblemRuns, 1, "wrong")
+	if n := len(c.problems); n != maxProblems+1 || c.problems[n-1].Severity != SeverityError {
+		t.Errorf("%d problems, the last %v", n, c.problems[n-1])
+	}
+}
