@@ -54,19 +54,20 @@ func ReadBlobs(ctx context.Context, blobs []*Blob, workers int, deliver Deliver)
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	groups := make(map[Content][]*Blob)
-	var order []Content
+	groups := make(map[BulkContent][]*Blob) // those that are read one by one under nil: many may have a content of their own
+	var order []BulkContent
 	for _, b := range blobs {
 		if b.Content == nil {
 			return errors.New("a blob has no content to read it from")
 		}
-		if _, ok := groups[b.Content]; !ok {
-			order = append(order, b.Content)
+		bulk, _ := b.Content.(BulkContent)
+		if _, ok := groups[bulk]; !ok {
+			order = append(order, bulk)
 		}
-		groups[b.Content] = append(groups[b.Content], b)
+		groups[bulk] = append(groups[bulk], b)
 	}
-	for _, c := range order {
-		group := groups[c]
+	for _, bulk := range order {
+		group := groups[bulk]
 		slices.SortStableFunc(group, func(a, b *Blob) int {
 			switch {
 			case a.Order < b.Order:
@@ -77,7 +78,7 @@ func ReadBlobs(ctx context.Context, blobs []*Blob, workers int, deliver Deliver)
 			return 0
 		})
 		var err error
-		if bulk, ok := c.(BulkContent); ok {
+		if bulk != nil {
 			err = bulk.ReadBlobs(ctx, group, workers, deliver)
 		} else {
 			err = readOneByOne(ctx, group, workers, deliver)
