@@ -11,6 +11,7 @@ import (
 	"husk/internal/source"
 	"husk/internal/tree"
 	"husk/internal/ui"
+	"husk/ntfs"
 	"husk/wim"
 	"husk/winfile"
 )
@@ -93,7 +94,9 @@ func trees(ctx context.Context, spec string, r *Result, o *Options) error {
 			return fmt.Errorf("%s: %w", s.Path, err)
 		}
 		for _, p := range problems {
-			r.add("%s: %s", s.Path, p)
+			if p.Severity > ntfs.SeverityNote {
+				r.add("%s: %s", s.Path, p)
+			}
 		}
 	}
 	r.Totals = s.Tree.Totals()
