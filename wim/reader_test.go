@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,8 +37,8 @@ func TestDiskSizes(t *testing.T) {
 func noise(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	r := rand.New(rand.NewPCG(seed, 1))
-	for i := range b {
-		b[i] = byte(r.Uint32())
+	for i := 0; i+8 <= n; i += 8 {
+		le.PutUint64(b[i:], r.Uint64())
 	}
 	return b
 }
@@ -45,11 +46,14 @@ func noise(seed uint64, n int) []byte {
 // prose is n bytes that compress as text does.
 func prose(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 2))
-	var b bytes.Buffer
-	for b.Len() < n {
-		fmt.Fprintf(&b, "%s line %d of chapter %x\r\n", []string{"the", "a", "some", "every"}[r.IntN(4)], r.IntN(1000), r.IntN(1<<20))
+	b := make([]byte, 0, n+64)
+	for len(b) < n {
+		b = append(b, []string{"the line ", "a line ", "some line ", "every line "}[r.IntN(4)]...)
+		b = strconv.AppendInt(b, r.Int64N(1000), 10)
+		b = append(b, " of chapter "...)
+		b = append(strconv.AppendInt(b, r.Int64N(1<<20), 16), '\r', '\n')
 	}
-	return b.Bytes()[:n]
+	return b[:n:n]
 }
 
 // sampleFiles are the contents of a folder with every size that matters around chunks and pieces.
@@ -60,9 +64,9 @@ func sampleFiles() map[string][]byte {
 		"dir/sub/deep/leaf.txt":              []byte("leaf"),
 		"中文/文件 一.txt":                        []byte("内容"),
 		"dir/emoji 😀.bin":                    noise(1, 100),
-		"big/prose.log":                      prose(2, 5<<20+123),
+		"big/prose.log":                      prose(2, 3<<20+123),
 		"big/noise.cab":                      noise(3, 3<<20+1),
-		"big/mixed":                          append(noise(4, 1<<20), prose(5, 2<<20)...),
+		"big/mixed":                          append(noise(4, 1<<20), prose(5, 1<<20+1)...),
 		"dir/same-1":                         prose(6, 70000),
 		"dir/same-2":                         prose(6, 70000),
 		"Windows/System32/zeros.dat":         make([]byte, 100000),
@@ -268,7 +272,7 @@ func TestBlobReaderAt(t *testing.T) {
 
 // TestDamageIsFound flips a byte of each blob's stored bytes in turn.
 func TestDamageIsFound(t *testing.T) {
-	files := map[string][]byte{"a": prose(1, 100000), "b": noise(2, 5000), "c": prose(3, 3<<20), "d": []byte("small")}
+	files := map[string][]byte{"a": prose(1, 100000), "b": noise(2, 5000), "c": prose(3, 3<<19), "d": []byte("small")}
 	dir := writeFolder(t, files)
 	name := filepath.Join(t.TempDir(), "a.wim")
 	reftool.Run(t, "wimlib-imagex", "capture", dir, name, "--compress=xpress", "--chunk-size=4K", "--check")
