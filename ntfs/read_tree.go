@@ -124,7 +124,6 @@ func (t *text) add(s []byte) string {
 type treeFile struct {
 	info     *winfile.Info
 	entry    *winfile.Entry // first name, for directories
-	children uint32         // names that have it as parent
 	sequence uint16
 	reached  bool
 }

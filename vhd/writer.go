@@ -297,7 +297,7 @@ func (w *Writer) Close() error {
 	}
 	if err != nil {
 		// What was reported as failed may be in the file all the same. If even this fails there is no more to do.
-		w.f.Truncate(0)
+		_ = w.f.Truncate(0)
 	}
 	return err
 }

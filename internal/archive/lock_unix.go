@@ -17,5 +17,5 @@ func lock(f *os.File) (unlock func(), err error) {
 		}
 		return nil, err
 	}
-	return func() { unix.Flock(int(f.Fd()), unix.LOCK_UN) }, nil
+	return func() { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }, nil
 }

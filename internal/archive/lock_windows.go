@@ -17,5 +17,5 @@ func lock(f *os.File) (unlock func(), err error) {
 		}
 		return nil, err
 	}
-	return func() { windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, at) }, nil
+	return func() { _ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, at) }, nil
 }

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -113,5 +112,3 @@ func bootPath(path string) (string, error) {
 
 // mounted is where a file lies, in the words of Location.
 type mounted struct{ disk, path string }
-
-var errNotMounted = errors.New("this system does not tell which disk a file lies on")
