@@ -319,7 +319,7 @@ func (w *Writer) blobItems(p *plan) ([]*blobItem, error) {
 	return items, nil
 }
 
-// reparseData stands for all small contents in memory.
+// reparseData stands for the contents of all reparse points, which are in memory, so that they are one group.
 var reparseData winfile.Content = missing{}
 
 // write appends what a task made. It runs in order, one at a time.
