@@ -139,6 +139,9 @@ func (d *Decompressor) readLengths(r *bitReader, lengths []uint8) error {
 		r.refill()
 		pre[i] = uint8(r.take(4))
 	}
+	if r.n < 0 {
+		return r.endsEarly()
+	}
 	if err := d.pre.build(pre[:], plainEntries[:]); err != nil {
 		return fmt.Errorf("precode: %w", err)
 	}
@@ -280,7 +283,12 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 			}
 			return fmt.Errorf("match of %d bytes at output byte %d, block ends at %d", length, out, end)
 		}
-		copyMatch(dst, out, int(offset), length)
+		if from := out - int(offset); offset >= 8 && length <= 16 && len(dst)-out >= 16 {
+			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
+			le.PutUint64(dst[out+8:], le.Uint64(dst[from+8:]))
+		} else {
+			copyMatch(dst, out, int(offset), length)
+		}
 		out += length
 	}
 	r.acc, r.n, r.pos = acc, n, pos

@@ -1,0 +1,104 @@
+package lzx
+
+import "math/bits"
+
+// A chainFinder finds earlier occurrences of the bytes at a position by chains of the positions whose four bytes have the
+// same hash. It is faster than a treeFinder, but sees less in the same depth. Positions are 1-based so that 0 can mean
+// none.
+type chainFinder[T uint16 | uint32] struct {
+	head2        [1 << hash2Bits]T // by hash of two bytes: their latest position
+	head3        [1 << hash3Bits]T // by hash of three bytes: their latest position
+	head4        []T               // by hash of four bytes: their latest position
+	prev         []T               // by position: the one before with the same hash of four bytes
+	prev2, prev3 [segment]T
+	skipTo       int // positions before are inside a match of nice bytes
+	shift4       uint
+}
+
+func newChainFinder[T uint16 | uint32](window int) *chainFinder[T] {
+	hashBits := min(bits.Len(uint(window))-1, 16)
+	return &chainFinder[T]{
+		head4:  make([]T, 1<<hashBits),
+		prev:   make([]T, window+1),
+		shift4: uint(32 - hashBits),
+	}
+}
+
+func (f *chainFinder[T]) reset() {
+	clear(f.head2[:])
+	clear(f.head3[:])
+	clear(f.head4)
+	f.skipTo = 0
+}
+
+// chain sets prev, prev2 and prev3 for positions. Doing it in one go, free of branches, is faster than step by step.
+func (f *chainFinder[T]) chain(buf []byte, from, to int) {
+	for p := from; p < to; p++ {
+		x := le.Uint32(buf[p:])
+		h2 := x << 16 * 0x9e3779b1 >> (32 - hash2Bits)
+		h3 := x << 8 * 0x9e3779b1 >> (32 - hash3Bits)
+		h4 := x * 0x9e3779b1 >> (f.shift4 & 31)
+		f.prev2[p-from] = f.head2[h2]
+		f.head2[h2] = T(p)
+		f.prev3[p-from] = f.head3[h3]
+		f.head3[h3] = T(p)
+		f.prev[p] = f.head4[h4]
+		f.head4[h4] = T(p)
+	}
+}
+
+// find is like that of a treeFinder.
+func (f *chainFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, depth, nice int) {
+	f.chain(buf, from, min(to, end-noMatchTail))
+	n := 0
+	for p := from; p < to; p++ {
+		i := p - from
+		m.first[i] = uint32(n)
+		if p < f.skipTo || p >= end-noMatchTail || n+depth+2 > len(m.items) {
+			continue
+		}
+		x := le.Uint32(buf[p:])
+		candidate2, candidate3, candidate := int(f.prev2[i]), int(f.prev3[i]), f.prev[p]
+		if candidate2 > candidate3 && p-candidate2 < maxOffset2 && uint16(le.Uint32(buf[candidate2:])) == uint16(x) {
+			m.items[n] = match(uint32(p-candidate2+repeatOffset), 2)
+			n++
+		}
+		if candidate3 != 0 && (le.Uint32(buf[candidate3:])^x)<<8 == 0 && p-candidate3 <= maxOffset {
+			m.items[n] = match(uint32(p-candidate3+repeatOffset), 3)
+			n++
+		}
+
+		limit := min(maxMatch, end-p)
+		best := 3
+		tail := x
+		for left := depth; candidate != 0 && left > 0; left-- {
+			c := int(candidate)
+			candidate = f.prev[c]
+			if le.Uint32(buf[c+best-3:]) != tail {
+				continue
+			}
+			length := 0
+			for length < limit {
+				if diff := le.Uint64(buf[c+length:]) ^ le.Uint64(buf[p+length:]); diff != 0 {
+					length += bits.TrailingZeros64(diff) >> 3
+					break
+				}
+				length += 8
+			}
+			length = min(length, limit)
+			if length > best && p-c <= maxOffset {
+				best = length
+				m.items[n] = match(uint32(p-c+repeatOffset), length)
+				n++
+				if length >= min(nice, limit) {
+					if length >= nice {
+						f.skipTo = p + length
+					}
+					break
+				}
+				tail = le.Uint32(buf[p+best-3:])
+			}
+		}
+	}
+	m.first[to-from] = uint32(n)
+}

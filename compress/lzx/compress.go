@@ -1,0 +1,175 @@
+package lzx
+
+import "fmt"
+
+// A Level trades speed for size.
+type Level int
+
+const (
+	Fast    Level = iota + 1 // hash chains and lazy matching
+	Default                  // near-optimal choice among the matches of binary trees: wimlib's size
+	Best                     // the same, with more of everything
+)
+
+const (
+	minChunk = 64 // plain bytes from which a chunk is worth a try
+
+	// segment is how many plain bytes are parsed and cut into blocks at once.
+	segment = 1 << 16
+)
+
+// A Compressor compresses chunks, reusing its tables. It is not for concurrent use.
+type Compressor struct {
+	window int
+	slots  int
+	effort effort
+
+	buf     []byte // plain bytes, starting at 1 so that position 0 can mean none, and padding
+	end     int    // position after the last byte
+	finder  finder
+	matches matches // of a segment
+	items   []item  // what the segment becomes
+	recent  recent  // after the items written
+
+	splitter splitter
+	optimal  *optimal
+
+	main, length, aligned, pre *code
+	oldMain, oldLength         []uint8 // code lengths of the block before
+	header                     []preItem
+	writer                     bitWriter
+}
+
+// An effort is what a level does.
+type effort struct {
+	tree   bool // treeFinder, not chainFinder
+	depth  int  // candidates looked at for each position
+	nice   int  // a match this long is taken without a look inside it
+	passes int  // of the search for the cheapest items; 0 means those of parseLazy are taken
+}
+
+func newEffort(window int, level Level) effort {
+	switch {
+	case level == Fast:
+		return effort{false, 6, 24, 0}
+	case level == Best:
+		return effort{true, 64, 128, 3}
+	case window == minWindow:
+		return effort{false, 16, 32, 1}
+	}
+	return effort{true, 24, 48, 1}
+}
+
+// A finder finds matches.
+type finder interface {
+	reset()
+	find(m *matches, buf []byte, from, to, end, maxOffset, depth, nice int)
+}
+
+// NewCompressor returns a Compressor for a window that is a power of two from 32768 to 2097152, and a level from Fast to
+// Best.
+func NewCompressor(window int, level Level) *Compressor {
+	if err := checkWindow(window); err != nil {
+		panic("lzx: " + err.Error())
+	}
+	if level < Fast || level > Best {
+		panic(fmt.Sprintf("lzx: level %d, want %d to %d", level, Fast, Best))
+	}
+	slots := numSlots(window)
+	mainSymbols := firstMatch + slotSymbols*slots
+	size := min(window, segment)
+	c := &Compressor{
+		window:    window,
+		slots:     slots,
+		effort:    newEffort(window, level),
+		buf:       make([]byte, 1+window+padding),
+		matches:   matches{make([]item, 8*size), make([]uint32, size+1)},
+		items:     make([]item, 0, size),
+		optimal:   newOptimal(size),
+		main:      newCode(mainSymbols, maxCodeLen),
+		length:    newCode(lengthSymbols, maxCodeLen),
+		aligned:   newCode(alignedSymbols, maxAlignedLen),
+		pre:       newCode(preSymbols, maxPreLen),
+		oldMain:   make([]uint8, mainSymbols),
+		oldLength: make([]uint8, lengthSymbols),
+		header:    make([]preItem, 0, mainSymbols+lengthSymbols),
+		writer:    bitWriter{buf: make([]byte, window+padding)},
+	}
+	switch {
+	case c.effort.tree && window < 1<<16:
+		c.finder = newTreeFinder[uint16](window)
+	case c.effort.tree:
+		c.finder = newTreeFinder[uint32](window)
+	case window < 1<<16:
+		c.finder = newChainFinder[uint16](window)
+	default:
+		c.finder = newChainFinder[uint32](window)
+	}
+	return c
+}
+
+// Compress compresses src, a chunk of at most the window's bytes, into dst, which may not overlap it, and returns the
+// number of bytes written. It returns 0 if that would exceed len(dst) or len(src)-1: the caller then stores the chunk
+// raw. The result depends on src, the window and the level only.
+func (c *Compressor) Compress(dst, src []byte) int {
+	if len(src) > c.window {
+		panic(fmt.Sprintf("lzx: chunk of %d bytes, want at most the window of %d", len(src), c.window))
+	}
+	limit := min(len(dst), len(src)-1)
+	if len(src) < minChunk {
+		return 0
+	}
+	c.load(src)
+	for from := 1; from < c.end; {
+		to := min(from+segment, c.end)
+		if !c.segment(from, to, limit) {
+			return 0
+		}
+		from = to
+	}
+	size := c.writer.finish()
+	if size > limit {
+		return 0
+	}
+	return copy(dst, c.writer.buf[:size])
+}
+
+// load takes in the plain bytes and forgets the last chunk.
+func (c *Compressor) load(src []byte) {
+	c.end = 1 + copy(c.buf[1:], src)
+	callFilter(c.buf[1:c.end], absolute)
+	clear(c.buf[c.end:][:padding])
+	c.finder.reset()
+	c.recent = noRecent
+	clear(c.oldMain)
+	clear(c.oldLength)
+	c.writer.reset()
+}
+
+// segment compresses the bytes at from to to-1. It returns false once limit bytes are exceeded.
+func (c *Compressor) segment(from, to, limit int) bool {
+	c.finder.find(&c.matches, c.buf, from, to, c.end, c.window-3, c.effort.depth, c.effort.nice)
+	c.parseLazy(from, to)
+	items, start := c.items, from
+	for i := range c.splitter.split(c.items) {
+		b := &c.splitter.blocks[i]
+		best := items[:b.items]
+		items = items[b.items:]
+		for range c.effort.passes {
+			c.optimal.weigh(&b.counts, c.slots)
+			best = c.optimal.choose(c.buf, &c.matches, from, start, start+b.size, c.effort.nice, c.recent)
+			b.counts = counts{}
+			b.counts.add(best)
+		}
+		for _, it := range best {
+			if !it.isLiteral() {
+				c.recent = c.recent.after(it.code())
+			}
+		}
+		if !c.writeBlock(best, b, limit) {
+			return false
+		}
+		start += b.size
+	}
+	return true
+}

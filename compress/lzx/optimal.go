@@ -1,0 +1,168 @@
+package lzx
+
+import "slices"
+
+// optimal is the memory of a search for the cheapest items of a block.
+type optimal struct {
+	main    [maxMainSymbols]cost // of codewords and of the plain bits of offsets
+	length  [lengthSymbols]cost
+	aligned [alignedSymbols]cost
+
+	nodes []node // by position from the block's first
+	items []item
+}
+
+// A node is a place between items.
+type node struct {
+	cost   cost // of the cheapest items found from the block's start
+	last   item // the last of them
+	recent recent
+}
+
+func newOptimal(size int) *optimal {
+	return &optimal{nodes: make([]node, size+1), items: make([]item, size)}
+}
+
+// weigh sets the costs to those of the codes for the counts.
+func (o *optimal) weigh(c *counts, slotCount int) {
+	main := firstMatch + slotSymbols*slotCount
+	weigh(o.main[:main], c.main[:main], maxCodeLen)
+	weigh(o.length[:], c.length[:], maxCodeLen)
+	isAligned := c.isAligned()
+	if isAligned {
+		weigh(o.aligned[:], c.aligned[:], maxAlignedLen)
+	} else {
+		clear(o.aligned[:])
+	}
+	for s := repeatSlots; s < slotCount; s++ {
+		plain := cost(slots[s].extra)
+		if isAligned && s >= alignedSlot {
+			plain -= alignedBits
+		}
+		for i := range o.main[firstMatch+slotSymbols*s:][:slotSymbols] {
+			o.main[firstMatch+slotSymbols*s+i] += plain * costBit
+		}
+	}
+}
+
+// isAligned tells whether an aligned block is the better one.
+func (c *counts) isAligned() bool {
+	n := uint32(0)
+	for _, count := range c.aligned {
+		n += count
+	}
+	bits, _ := entropy(c.aligned[:])
+	return bits+3*alignedSymbols*costBit+n < n*alignedBits*costBit
+}
+
+// choose returns the cheapest items for the bytes at from to to-1. m holds the matches from position first on. A match of
+// nice bytes is taken as a whole.
+func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, start recent) []item {
+	nodes := o.nodes[:to-from+1]
+	for i := range nodes {
+		nodes[i].cost = 1<<32 - 1
+	}
+	nodes[0] = node{recent: start}
+	skipTo := 0
+	for i := range nodes[:len(nodes)-1] {
+		if i < skipTo {
+			continue
+		}
+		nd := &nodes[i]
+		if i > 0 {
+			it := nd.last
+			nd.recent = nodes[i-it.length()].recent
+			if !it.isLiteral() {
+				nd.recent = nd.recent.after(it.code())
+			}
+		}
+		p := from + i
+		so := nd.cost
+		relax(&nodes[i+1], so+o.main[buf[p]], literal(buf[p]))
+
+		limit := min(maxMatch, to-p)
+		if limit < minMatch {
+			continue
+		}
+		x := le.Uint32(buf[p:])
+		done := minMatch - 1
+		offsets := nd.recent
+		for k := range repeatSlots {
+			q := p - int(offsets&recentMask)
+			offsets >>= recentBits
+			if q < 1 || uint16(le.Uint32(buf[q:])) != uint16(x) {
+				continue
+			}
+			n := matchLength(buf, q, p, limit)
+			if n >= nice {
+				relax(&nodes[i+n], so+o.matchCost(uint32(k), n), match(uint32(k), n))
+				skipTo = i + n
+				done = n
+				break
+			}
+			o.relaxMatch(nodes[i:], so, uint32(k), minMatch, n)
+			done = max(done, n)
+		}
+		if skipTo > i {
+			continue
+		}
+		for _, it := range m.at(p - first) {
+			n := min(it.length(), limit)
+			if n > done {
+				if n >= nice {
+					relax(&nodes[i+n], so+o.matchCost(it.code(), n), match(it.code(), n))
+					skipTo = i + n
+					break
+				}
+				o.relaxMatch(nodes[i:], so, it.code(), done+1, n)
+				done = n
+			}
+		}
+	}
+
+	n := len(o.items)
+	for i := len(nodes) - 1; i > 0; {
+		n--
+		o.items[n] = nodes[i].last
+		i -= nodes[i].last.length()
+	}
+	return slices.Clip(o.items[n:])
+}
+
+func relax(nd *node, c cost, last item) {
+	if c < nd.cost {
+		nd.cost = c
+		nd.last = last
+	}
+}
+
+// relaxMatch relaxes the nodes that matches of lengths least to most lead to from nodes[0].
+func (o *optimal) relaxMatch(nodes []node, so cost, code uint32, least, most int) {
+	slot := slotOf(code)
+	if slot >= alignedSlot {
+		so += o.aligned[code%alignedSymbols]
+	}
+	costs := (*[slotSymbols]cost)(o.main[firstMatch+slotSymbols*slot:])
+	nodes = nodes[:most+1]
+	it := match(code, 0)
+	n := least
+	for ; n < min(len(nodes), longMatch); n++ {
+		relax(&nodes[n], so+costs[(n-minMatch)&(slotSymbols-1)], it|item(n))
+	}
+	so += costs[longHeader]
+	for ; n < len(nodes); n++ {
+		relax(&nodes[n], so+o.length[n-longMatch], it|item(n))
+	}
+}
+
+func (o *optimal) matchCost(code uint32, n int) cost {
+	slot := slotOf(code)
+	c := cost(0)
+	if slot >= alignedSlot {
+		c = o.aligned[code%alignedSymbols]
+	}
+	if n >= longMatch {
+		return c + o.main[firstMatch+slotSymbols*slot+longHeader] + o.length[n-longMatch]
+	}
+	return c + o.main[int(firstMatch+slotSymbols*slot)+n-minMatch]
+}
