@@ -12,7 +12,9 @@ import (
 )
 
 // mountedAt finds the partition that a file lies on, and its path on that partition, from /proc and /sys.
-func mountedAt(file string) (mounted, error) {
+func mountedAt(file string) (mounted, error) { return mountedIn(file, "/proc/self/mountinfo", "/sys") }
+
+func mountedIn(file, mountinfo, sys string) (mounted, error) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		return mounted{}, err
@@ -25,7 +27,7 @@ func mountedAt(file string) (mounted, error) {
 		return mounted{}, err
 	}
 	dev := fmt.Sprintf("%d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
-	info, err := os.Open("/proc/self/mountinfo")
+	info, err := os.Open(mountinfo)
 	if err != nil {
 		return mounted{}, err
 	}
@@ -53,25 +55,25 @@ func mountedAt(file string) (mounted, error) {
 	if best < 0 {
 		return mounted{}, fmt.Errorf("no mount of device %s has it", dev)
 	}
-	at.disk, err = partitionOf(dev)
+	at.disk, err = partitionOf(dev, sys)
 	return at, err
 }
 
 // partitionOf names a device as DISK:NUMBER.
-func partitionOf(dev string) (string, error) {
-	sys, err := filepath.EvalSymlinks("/sys/dev/block/" + dev)
+func partitionOf(dev, sys string) (string, error) {
+	node, err := filepath.EvalSymlinks(filepath.Join(sys, "dev/block", dev))
 	if err != nil {
 		return "", fmt.Errorf("it lies on no partition of a disk (device %s)", dev)
 	}
-	b, err := os.ReadFile(filepath.Join(sys, "partition"))
+	b, err := os.ReadFile(filepath.Join(node, "partition"))
 	if err != nil {
-		return "", fmt.Errorf("%s is no partition of a disk", filepath.Base(sys))
+		return "", fmt.Errorf("%s is no partition of a disk", filepath.Base(node))
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("/dev/%s:%d", filepath.Base(filepath.Dir(sys)), n), nil
+	return fmt.Sprintf("/dev/%s:%d", filepath.Base(filepath.Dir(node)), n), nil
 }
 
 // unescapeMount undoes the octal escapes of mountinfo: \040 is a space.
