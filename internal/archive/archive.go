@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"husk/internal/atomicfile"
+	"husk/internal/directio"
 	"husk/internal/source"
 	"husk/internal/tree"
 	"husk/internal/ui"
@@ -104,12 +105,13 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	if o.Compress != "" || o.ChunkSize != 0 {
 		return nil, errors.New("codec and chunk size are those of the WIM")
 	}
-	f, err := os.OpenFile(target, os.O_RDWR, 0)
+	file, err := os.OpenFile(target, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
+	f := directio.New(file)
 	defer func() { err = errors.Join(err, f.Close()) }()
-	unlock, err := lock(f)
+	unlock, err := lock(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"husk/internal/directio"
 )
 
-// File is a file being written. It is an *os.File under a temporary name.
+// File is a file being written under a temporary name.
 type File struct {
-	*os.File
+	*directio.File
 	target string
 	done   bool
 }
@@ -25,7 +27,7 @@ func Create(target string) (*File, error) {
 	if err := f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	return &File{File: f, target: target}, nil
+	return &File{File: directio.New(f), target: target}, nil
 }
 
 // Commit syncs the file, gives it its name and syncs the folder. What had the name before is replaced in one step.
