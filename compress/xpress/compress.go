@@ -75,7 +75,7 @@ func (c *Compressor) Compress(dst, src []byte) int {
 	case Fast:
 		c.parseFast()
 	case Default:
-		c.parseLazy(lazyDepth, lazyNice)
+		c.parseLazy(lazyEffort(len(src)))
 	case Best:
 		c.parseOptimal()
 	}

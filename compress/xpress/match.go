@@ -29,7 +29,7 @@ type finder struct {
 func (f *finder) load(src []byte) {
 	f.end = 1 + copy(f.buf[1:], src)
 	clear(f.buf[f.end:][:padding])
-	hashBits := min(max(bits.Len(uint(len(src)-1))+2, minHashBits), maxHashBits)
+	hashBits := min(max(bits.Len(uint(len(src)-1))+1, minHashBits), maxHashBits)
 	f.hashShift = uint(32 - hashBits)
 	clear(f.head4[:1<<hashBits])
 }
