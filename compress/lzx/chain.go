@@ -6,20 +6,23 @@ import "math/bits"
 // same hash. It is faster than a treeFinder, but sees less in the same depth. Positions are 1-based so that 0 can mean
 // none.
 type chainFinder[T uint16 | uint32] struct {
-	head2        [1 << hash2Bits]T // by hash of two bytes: their latest position
-	head3        [1 << hash3Bits]T // by hash of three bytes: their latest position
-	head4        []T               // by hash of four bytes: their latest position
-	prev         []T               // by position: the one before with the same hash of four bytes
-	prev2, prev3 [segment]T
-	skipTo       int // positions before are inside a match of nice bytes
-	shift4       uint
+	head2  [1 << hash2Bits]T // by hash of two bytes: their latest position
+	head3  [1 << hash3Bits]T // by hash of three bytes: their latest position
+	head4  []T               // by hash of four bytes: their latest position
+	prev   []T               // by position: the one before with the same hash of four bytes
+	prev2  []T               // by position from the segment's first: the one before with the same hash of two bytes
+	prev3  []T               // the same for three
+	skipTo int               // positions before are inside a match of nice bytes
+	shift4 uint
 }
 
 func newChainFinder[T uint16 | uint32](window int) *chainFinder[T] {
-	hashBits := min(bits.Len(uint(window))-1, 16)
+	hashBits := min(bits.Len(uint(window))-1, 18)
 	return &chainFinder[T]{
 		head4:  make([]T, 1<<hashBits),
 		prev:   make([]T, window+1),
+		prev2:  make([]T, min(window, segment)),
+		prev3:  make([]T, min(window, segment)),
 		shift4: uint(32 - hashBits),
 	}
 }

@@ -15,7 +15,7 @@ const (
 	minChunk = 64 // plain bytes from which a chunk is worth a try
 
 	// segment is how many plain bytes are parsed and cut into blocks at once.
-	segment = 1 << 16
+	segment = 1 << 17
 )
 
 // A Compressor compresses chunks, reusing its tables. It is not for concurrent use.
@@ -42,22 +42,23 @@ type Compressor struct {
 
 // An effort is what a level does.
 type effort struct {
-	tree   bool // treeFinder, not chainFinder
-	depth  int  // candidates looked at for each position
-	nice   int  // a match this long is taken without a look inside it
-	passes int  // of the search for the cheapest items; 0 means those of parseLazy are taken
+	tree    bool // treeFinder, not chainFinder
+	depth   int  // candidates looked at for each position
+	nice    int  // a match this long is taken without a look inside it
+	passes  int  // of the search for the cheapest items; 0 means those of parseLazy are taken
+	neutral bool // the first pass takes over nothing but the blocks and literals of parseLazy, so that it is not misled
 }
 
 func newEffort(window int, level Level) effort {
 	switch {
 	case level == Fast:
-		return effort{false, 6, 24, 0}
+		return effort{depth: 6, nice: 24}
 	case level == Best:
-		return effort{true, 64, 128, 3}
+		return effort{tree: true, depth: 64, nice: 128, passes: 3, neutral: true}
 	case window == minWindow:
-		return effort{false, 16, 32, 1}
+		return effort{depth: 16, nice: 32, passes: 1}
 	}
-	return effort{true, 24, 48, 1}
+	return effort{tree: true, depth: 16, nice: 48, passes: 1}
 }
 
 // A finder finds matches.
@@ -155,7 +156,10 @@ func (c *Compressor) segment(from, to, limit int) bool {
 		b := &c.splitter.blocks[i]
 		best := items[:b.items]
 		items = items[b.items:]
-		for range c.effort.passes {
+		for pass := range c.effort.passes {
+			if pass == 0 && c.effort.neutral {
+				b.counts.flatten(c.slots)
+			}
 			c.optimal.weigh(&b.counts, c.slots)
 			best = c.optimal.choose(c.buf, &c.matches, from, start, start+b.size, c.effort.nice, c.recent)
 			b.counts = counts{}

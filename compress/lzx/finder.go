@@ -91,7 +91,7 @@ func (f *treeFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, d
 		f.head4[h4] = T(p)
 		less, greater := &f.children[p][0], &f.children[p][1]
 		lessLength, greaterLength := 0, 0
-		nice := min(nice, limit)
+		enough := min(nice, limit)
 		for left := depth; ; left-- {
 			if candidate == 0 || left == 0 {
 				*less, *greater = 0, 0
@@ -113,9 +113,9 @@ func (f *treeFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, d
 				n++
 			}
 			children := &f.children[candidate]
-			if length >= nice {
+			if length >= enough {
 				*less, *greater = children[0], children[1]
-				if !skip {
+				if !skip && length >= nice {
 					f.skipTo = p + length
 				}
 				break

@@ -83,3 +83,15 @@ func (c *counts) add(items []item) {
 		}
 	}
 }
+
+// flatten makes all matches equally likely.
+func (c *counts) flatten(slots int) {
+	matches := c.main[firstMatch:][:slotSymbols*slots]
+	n := uint32(0)
+	for _, count := range matches {
+		n += count
+	}
+	for i := range matches {
+		matches[i] = n/uint32(len(matches)) + 1
+	}
+}

@@ -155,9 +155,9 @@ func TestRoundTrip(t *testing.T) {
 
 // TestWindows compresses chunks bigger than 32 KiB, of several segments and with offsets near the greatest.
 func TestWindows(t *testing.T) {
-	for window := 2 * minWindow; window <= maxWindow; window *= 2 {
+	for _, window := range []int{1 << 16, 1 << 18, 1 << 21} {
 		for levelName, level := range levels {
-			if level == Best && window > 4*minWindow {
+			if level == Best && window > 1<<16 {
 				continue // slow under the race detector, and no different
 			}
 			t.Run(fmt.Sprint(window, "/", levelName), func(t *testing.T) {
@@ -167,10 +167,9 @@ func TestWindows(t *testing.T) {
 					copy(far[window-500*(gap+1):], far[500*gap-gap+4:][:500])
 				}
 				roundTrip(t, c, far)
-				for name, data := range samples(t) {
-					if n := min(window, len(data)); name != "executable" || window < maxWindow {
-						roundTrip(t, c, data[:n-window/minWindow%3])
-					}
+				for _, name := range []string{"executable", "far", "run, noise"} {
+					data := samples(t)[name]
+					roundTrip(t, c, data[:min(window, len(data), 300000)-window/minWindow%3])
 				}
 			})
 		}

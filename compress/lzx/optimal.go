@@ -17,6 +17,7 @@ type node struct {
 	cost   cost // of the cheapest items found from the block's start
 	last   item // the last of them
 	recent recent
+	gap    uint32 // if not 0, a literal and a match of so many bytes with the latest offset follow last
 }
 
 func newOptimal(size int) *optimal {
@@ -71,7 +72,7 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 		nd := &nodes[i]
 		if i > 0 {
 			it := nd.last
-			nd.recent = nodes[i-it.length()].recent
+			nd.recent = nodes[nd.previous(i)].recent
 			if !it.isLiteral() {
 				nd.recent = nd.recent.after(it.code())
 			}
@@ -100,7 +101,8 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 				done = n
 				break
 			}
-			o.relaxMatch(nodes[i:], so, uint32(k), minMatch, n)
+			c := o.relaxMatch(nodes[i:], so, uint32(k), minMatch, n)
+			o.relaxGap(nodes[i:], c, buf, q, p, match(uint32(k), n), limit)
 			done = max(done, n)
 		}
 		if skipTo > i {
@@ -114,7 +116,8 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 					skipTo = i + n
 					break
 				}
-				o.relaxMatch(nodes[i:], so, it.code(), done+1, n)
+				c := o.relaxMatch(nodes[i:], so, it.code(), done+1, n)
+				o.relaxGap(nodes[i:], c, buf, p+repeatOffset-int(it.code()), p, match(it.code(), n), limit)
 				done = n
 			}
 		}
@@ -122,9 +125,15 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 
 	n := len(o.items)
 	for i := len(nodes) - 1; i > 0; {
+		nd := &nodes[i]
+		if nd.gap != 0 {
+			n -= 2
+			o.items[n] = literal(buf[from+i-int(nd.gap)-1])
+			o.items[n+1] = match(0, int(nd.gap))
+		}
 		n--
-		o.items[n] = nodes[i].last
-		i -= nodes[i].last.length()
+		o.items[n] = nd.last
+		i = nd.previous(i)
 	}
 	return slices.Clip(o.items[n:])
 }
@@ -133,11 +142,38 @@ func relax(nd *node, c cost, last item) {
 	if c < nd.cost {
 		nd.cost = c
 		nd.last = last
+		nd.gap = 0
 	}
 }
 
-// relaxMatch relaxes the nodes that matches of lengths least to most lead to from nodes[0].
-func (o *optimal) relaxMatch(nodes []node, so cost, code uint32, least, most int) {
+// previous returns the place of the node from which nd, at i, was relaxed.
+func (nd *node) previous(i int) int {
+	i -= nd.last.length()
+	if nd.gap != 0 {
+		i -= int(nd.gap) + 1
+	}
+	return i
+}
+
+// relaxGap looks whether the match m at p, of the bytes at q, which costs c and starts at nodes[0], would go on but for
+// one byte. The bytes up to limit from p are the block's.
+func (o *optimal) relaxGap(nodes []node, c cost, buf []byte, q, p int, m item, limit int) {
+	n := m.length() + 1
+	if n+minMatch > limit || uint16(le.Uint32(buf[q+n:])) != uint16(le.Uint32(buf[p+n:])) {
+		return
+	}
+	gap := matchLength(buf, q+n, p+n, limit-n)
+	c += o.main[buf[p+n-1]] + o.matchCost(0, gap)
+	if nd := &nodes[n+gap]; c < nd.cost {
+		nd.cost = c
+		nd.last = m
+		nd.gap = uint32(gap)
+	}
+}
+
+// relaxMatch relaxes the nodes that matches of lengths least to most lead to from nodes[0], and returns the cost of the
+// last.
+func (o *optimal) relaxMatch(nodes []node, so cost, code uint32, least, most int) cost {
 	slot := slotOf(code)
 	if slot >= alignedSlot {
 		so += o.aligned[code%alignedSymbols]
@@ -153,6 +189,10 @@ func (o *optimal) relaxMatch(nodes []node, so cost, code uint32, least, most int
 	for ; n < len(nodes); n++ {
 		relax(&nodes[n], so+o.length[n-longMatch], it|item(n))
 	}
+	if most < longMatch {
+		return so - costs[longHeader] + costs[most-minMatch]
+	}
+	return so + o.length[most-longMatch]
 }
 
 func (o *optimal) matchCost(code uint32, n int) cost {

@@ -1,11 +1,11 @@
 package lzx
 
 const (
-	pieceItems = 512
+	pieceItems = 768
 
 	// What a block costs beside its items, by rule of thumb.
-	blockCost  = 300 * costBit
-	symbolCost = 4 * costBit
+	blockCost  = 500 * costBit
+	symbolCost = 5 * costBit
 )
 
 // A block is a run of items that get codes of their own.

@@ -1,7 +1,6 @@
 package lzx
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"encoding/binary"
 	"os"
@@ -12,7 +11,8 @@ import (
 )
 
 // TestWimlib expands what wimlib-imagex compressed: every blob's SHA-1 must be the blob table's, for several chunk sizes
-// and each of wimlib's parsers.
+// and each of wimlib's parsers. The chunks are then compressed again, which must not make them much bigger, and put into
+// the WIM: wimlib and 7-Zip must find their SHA-1 too.
 func TestWimlib(t *testing.T) {
 	reftool.Look(t, "wimlib-imagex")
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -25,46 +25,82 @@ func TestWimlib(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		level     string
-		chunk     string
-		chunkSize int
+		wimlibLevel string
+		chunk       string
+		chunkSize   int
+		level       Level
 	}{
-		{"LZX:50", "32K", 1 << 15}, {"LZX:50", "64K", 1 << 16}, {"LZX:50", "128K", 1 << 17}, {"LZX:50", "1M", 1 << 20},
-		{"LZX:50", "2M", 1 << 21}, {"LZX:20", "32K", 1 << 15}, {"LZX:100", "32K", 1 << 15},
+		{"50", "32K", 1 << 15, Default}, {"20", "32K", 1 << 15, Fast}, {"100", "32K", 1 << 15, Best},
+		{"50", "64K", 1 << 16, Default}, {"50", "128K", 1 << 17, Default}, {"20", "1M", 1 << 20, Fast},
+		{"50", "2M", 1 << 21, Default},
 	} {
-		t.Run(tt.level+"/"+tt.chunk, func(t *testing.T) {
+		t.Run(tt.wimlibLevel+"/"+tt.chunk, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "test.wim")
-			reftool.Run(t, "wimlib-imagex", "capture", dir, file, "--compress="+tt.level, "--chunk-size="+tt.chunk)
+			reftool.Run(t, "wimlib-imagex", "capture", dir, file, "--compress=LZX:"+tt.wimlibLevel, "--chunk-size="+tt.chunk)
 			wim, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			blobs := 0
+			c := NewCompressor(tt.chunkSize, tt.level)
+			blobs, theirs, ours := 0, 0, 0
 			for _, r := range compressedResources(t, wim) {
 				blobs++
-				var blob bytes.Buffer
-				for i, chunk := range r.chunks(tt.chunkSize) {
-					plain := make([]byte, min(tt.chunkSize, r.size-i*tt.chunkSize))
-					if len(chunk) == len(plain) {
-						copy(plain, chunk)
-					} else if err := Decompress(plain, chunk, tt.chunkSize); err != nil {
-						t.Fatalf("blob at %#x, chunk %d: %v", r.offset, i, err)
-					}
-					blob.Write(plain)
-				}
-				if got := sha1.Sum(blob.Bytes()); got != r.sha1 {
+				plain := r.expand(t, tt.chunkSize)
+				if got := sha1.Sum(plain); got != r.sha1 {
 					t.Errorf("blob at %#x: SHA-1 %x, want %x", r.offset, got, r.sha1)
+				}
+				stored := compressResource(c, plain, tt.chunkSize)
+				theirs += len(r.stored)
+				ours += len(stored)
+				if len(stored) < len(plain) { // else it would have to be stored raw
+					putResource(wim, r, stored, len(wim))
+					wim = append(wim, stored...)
 				}
 			}
 			if blobs < 6 {
 				t.Errorf("%d compressed blobs, want at least 6", blobs)
 			}
+			if tt.level != Fast && float64(ours) > 1.01*float64(theirs) {
+				t.Errorf("compressed again: %d bytes, want at most 1.01 times wimlib's %d", ours, theirs)
+			}
+			if err := os.WriteFile(file, wim, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			reftool.Run(t, "wimlib-imagex", "verify", file)
+			if reftool.Have("7z") && tt.chunkSize == minWindow {
+				reftool.Run(t, "7z", "t", file)
+			}
 		})
 	}
 }
 
+// compressResource returns a chunk table and chunks.
+func compressResource(c *Compressor, plain []byte, chunkSize int) []byte {
+	var table, chunks []byte
+	for i := 0; i < len(plain); i += chunkSize {
+		chunk := plain[i:min(i+chunkSize, len(plain))]
+		if i > 0 {
+			table = le.AppendUint32(table, uint32(len(chunks)))
+		}
+		buf := make([]byte, len(chunk))
+		if n := c.Compress(buf, chunk); n > 0 {
+			chunk = buf[:n]
+		}
+		chunks = append(chunks, chunk...)
+	}
+	return append(table, chunks...)
+}
+
+// putResource makes the blob table's entry for r tell of stored at an offset.
+func putResource(wim []byte, r resource, stored []byte, offset int) {
+	entry := wim[r.entry:]
+	le.PutUint64(entry, uint64(len(stored))|uint64(entry[7])<<56)
+	le.PutUint64(entry[8:], uint64(offset))
+}
+
 // A resource is a compressed blob of a WIM.
 type resource struct {
+	entry  int // where the blob table's entry is
 	offset int
 	stored []byte
 	size   int // plain bytes
@@ -79,10 +115,11 @@ func compressedResources(t *testing.T, wim []byte) (resources []resource) {
 		return int(u64(p) & (1<<56 - 1)), int(u64(p[8:])), int(u64(p[16:])), p[7]
 	}
 	stored, offset, _, _ := header(wim[0x30:])
-	for table := wim[offset:][:stored]; len(table) >= 50; table = table[50:] {
-		stored, offset, size, flags := header(table)
+	for entry := offset; entry < offset+stored; entry += 50 {
+		stored, offset, size, flags := header(wim[entry:])
 		if flags&4 != 0 {
-			resources = append(resources, resource{offset, wim[offset:][:stored], size, [20]byte(table[30:])})
+			r := resource{entry, offset, wim[offset:][:stored], size, [20]byte(wim[entry+30:])}
+			resources = append(resources, r)
 		}
 	}
 	return resources
@@ -99,4 +136,19 @@ func (r *resource) chunks(chunkSize int) (chunks [][]byte) {
 		from = to
 	}
 	return append(chunks, data[from:])
+}
+
+// expand returns the plain bytes.
+func (r *resource) expand(t *testing.T, chunkSize int) (blob []byte) {
+	t.Helper()
+	for i, chunk := range r.chunks(chunkSize) {
+		plain := make([]byte, min(chunkSize, r.size-i*chunkSize))
+		if len(chunk) == len(plain) {
+			copy(plain, chunk)
+		} else if err := Decompress(plain, chunk, chunkSize); err != nil {
+			t.Fatalf("blob at %#x, chunk %d: %v", r.offset, i, err)
+		}
+		blob = append(blob, plain...)
+	}
+	return blob
 }
