@@ -19,7 +19,7 @@ func literal(b byte) item                      { return item(b)<<lengthBits | 1 
 func match(offsetCode uint32, length int) item { return item(offsetCode)<<lengthBits | item(length) }
 
 func (it item) length() int     { return int(it & lengthMask) }
-func (it item) code() uint32    { return uint32(it >> lengthBits) }
+func (it item) code() uint32    { return uint32(it>>lengthBits) & recentMask }
 func (it item) isLiteral() bool { return it&lengthMask == 1 }
 
 // slotOf returns the slot of an offset code.

@@ -8,20 +8,30 @@ type optimal struct {
 	length  [lengthSymbols]cost
 	aligned [alignedSymbols]cost
 
-	nodes []node // by position from the block's first
+	// By position from the block's first:
+	nodes   []node
+	recents []recent // as the items to there leave them
+	gaps    []uint8  // see gapped
+
 	items []item
 }
 
 // A node is a place between items.
 type node struct {
-	cost   cost // of the cheapest items found from the block's start
-	last   item // the last of them
-	recent recent
-	gap    uint32 // if not 0, a literal and a match of so many bytes with the latest offset follow last
+	cost cost // of the cheapest items found from the block's start
+	last item // the last of them
 }
 
+// gapped in a node's last item tells that a literal and a match with the latest offset, its length in gaps, follow.
+const gapped = item(1 << 31)
+
 func newOptimal(size int) *optimal {
-	return &optimal{nodes: make([]node, size+1), items: make([]item, size)}
+	return &optimal{
+		nodes:   make([]node, size+1),
+		recents: make([]recent, size+1),
+		gaps:    make([]uint8, size+1),
+		items:   make([]item, size),
+	}
 }
 
 // weigh sets the costs to those of the codes for the counts.
@@ -63,22 +73,23 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 	for i := range nodes {
 		nodes[i].cost = 1<<32 - 1
 	}
-	nodes[0] = node{recent: start}
+	nodes[0].cost = 0
 	skipTo := 0
 	for i := range nodes[:len(nodes)-1] {
 		if i < skipTo {
 			continue
 		}
-		nd := &nodes[i]
+		latest := start
 		if i > 0 {
-			it := nd.last
-			nd.recent = nodes[nd.previous(i)].recent
+			it := nodes[i].last
+			latest = o.recents[o.previous(i)]
 			if !it.isLiteral() {
-				nd.recent = nd.recent.after(it.code())
+				latest = latest.after(it.code())
 			}
 		}
+		o.recents[i] = latest
 		p := from + i
-		so := nd.cost
+		so := nodes[i].cost
 		relax(&nodes[i+1], so+o.main[buf[p]], literal(buf[p]))
 
 		limit := min(maxMatch, to-p)
@@ -87,10 +98,9 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 		}
 		x := le.Uint32(buf[p:])
 		done := minMatch - 1
-		offsets := nd.recent
 		for k := range repeatSlots {
-			q := p - int(offsets&recentMask)
-			offsets >>= recentBits
+			q := p - int(latest&recentMask)
+			latest >>= recentBits
 			if q < 1 || uint16(le.Uint32(buf[q:])) != uint16(x) {
 				continue
 			}
@@ -102,7 +112,7 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 				break
 			}
 			c := o.relaxMatch(nodes[i:], so, uint32(k), minMatch, n)
-			o.relaxGap(nodes[i:], c, buf, q, p, match(uint32(k), n), limit)
+			o.relaxGap(i, c, buf, q, p, match(uint32(k), n), limit)
 			done = max(done, n)
 		}
 		if skipTo > i {
@@ -117,7 +127,7 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 					break
 				}
 				c := o.relaxMatch(nodes[i:], so, it.code(), done+1, n)
-				o.relaxGap(nodes[i:], c, buf, p+repeatOffset-int(it.code()), p, match(it.code(), n), limit)
+				o.relaxGap(i, c, buf, p+repeatOffset-int(it.code()), p, match(it.code(), n), limit)
 				done = n
 			}
 		}
@@ -125,15 +135,16 @@ func (o *optimal) choose(buf []byte, m *matches, first, from, to, nice int, star
 
 	n := len(o.items)
 	for i := len(nodes) - 1; i > 0; {
-		nd := &nodes[i]
-		if nd.gap != 0 {
+		last := nodes[i].last
+		if last&gapped != 0 {
 			n -= 2
-			o.items[n] = literal(buf[from+i-int(nd.gap)-1])
-			o.items[n+1] = match(0, int(nd.gap))
+			gap := int(o.gaps[i])
+			o.items[n] = literal(buf[from+i-gap-1])
+			o.items[n+1] = match(0, gap)
 		}
 		n--
-		o.items[n] = nd.last
-		i = nd.previous(i)
+		o.items[n] = last &^ gapped
+		i = o.previous(i)
 	}
 	return slices.Clip(o.items[n:])
 }
@@ -142,32 +153,33 @@ func relax(nd *node, c cost, last item) {
 	if c < nd.cost {
 		nd.cost = c
 		nd.last = last
-		nd.gap = 0
 	}
 }
 
-// previous returns the place of the node from which nd, at i, was relaxed.
-func (nd *node) previous(i int) int {
-	i -= nd.last.length()
-	if nd.gap != 0 {
-		i -= int(nd.gap) + 1
+// previous returns the place of the node from which the one at i was relaxed.
+func (o *optimal) previous(i int) int {
+	last := o.nodes[i].last
+	if last&gapped != 0 {
+		i -= int(o.gaps[i]) + 1
 	}
-	return i
+	return i - last.length()
 }
 
-// relaxGap looks whether the match m at p, of the bytes at q, which costs c and starts at nodes[0], would go on but for
-// one byte. The bytes up to limit from p are the block's.
-func (o *optimal) relaxGap(nodes []node, c cost, buf []byte, q, p int, m item, limit int) {
+// relaxGap looks whether the match m at p, of the bytes at q, would go on but for one byte. It starts at the i-th node and
+// the items up to its end cost c.
+// The bytes up to limit from p are the block's.
+func (o *optimal) relaxGap(i int, c cost, buf []byte, q, p int, m item, limit int) {
 	n := m.length() + 1
 	if n+minMatch > limit || uint16(le.Uint32(buf[q+n:])) != uint16(le.Uint32(buf[p+n:])) {
 		return
 	}
 	gap := matchLength(buf, q+n, p+n, limit-n)
 	c += o.main[buf[p+n-1]] + o.matchCost(0, gap)
-	if nd := &nodes[n+gap]; c < nd.cost {
+	i += n + gap
+	if nd := &o.nodes[i]; c < nd.cost {
 		nd.cost = c
-		nd.last = m
-		nd.gap = uint32(gap)
+		nd.last = m | gapped
+		o.gaps[i] = uint8(gap)
 	}
 }
 
