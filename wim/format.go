@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 
 	"husk/guid"
 	"husk/winfile"
@@ -280,9 +279,6 @@ const (
 
 // align8 rounds up to a multiple of 8.
 func align8[T int | int64 | uint64](n T) T { return (n + 7) &^ 7 }
-
-// chunkLog is the logarithm of a chunk size, which is a power of two.
-func chunkLog(n int64) uint { return uint(bits.TrailingZeros64(uint64(n))) }
 
 // ErrChecksum is wrapped by errors about bytes that do not have the SHA-1 that the file gives for them.
 var ErrChecksum = errors.New("SHA-1 does not match")
