@@ -42,7 +42,7 @@ func makeSystem(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: system ARCH DIR")
 	}
-	t, err := sample.Tree(sample.Options{Arch: args[0], Programs: 40})
+	t, err := sample.Tree(sample.Options{Arch: args[0], Programs: 12})
 	ts.Check(err)
 	_, err = tree.ApplyFolder(context.Background(), t, ts.MkAbs(args[1]), nil)
 	ts.Check(err)
