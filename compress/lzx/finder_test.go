@@ -5,7 +5,10 @@ import "testing"
 // TestFinders compares what finders that may look at everything find with a search of the whole chunk: the nearest match
 // of each length from 4.
 func TestFinders(t *testing.T) {
-	const size = 3000
+	size := 1500
+	if underRace {
+		size = 300
+	}
 	for name, f := range map[string]finder{
 		"tree16": newTreeFinder[uint16](minWindow), "tree32": newTreeFinder[uint32](minWindow),
 		"chain16": newChainFinder[uint16](minWindow), "chain32": newChainFinder[uint32](minWindow),

@@ -54,7 +54,7 @@ func text(n int) []byte {
 func skewed() []byte {
 	var p []byte
 	a, b := 1, 1
-	for sym := 0; len(p)+a <= 1<<17; sym++ {
+	for sym := 0; len(p)+a <= 1<<16; sym++ {
 		p = append(p, bytes.Repeat([]byte{byte(sym)}, a)...)
 		a, b = b, a+b
 	}
@@ -94,16 +94,16 @@ func structured(n int) []byte {
 
 func samples(tb testing.TB) map[string][]byte {
 	return map[string][]byte{
-		"zero":       make([]byte, 3<<15),
-		"text":       text(1 << 17),
-		"executable": executable(tb, 2500000)[1<<20:][:5<<17],
-		"noise":      noise(1 << 16),
+		"zero":       make([]byte, 3<<14),
+		"text":       text(1 << 16),
+		"executable": executable(tb, 2<<20)[1<<20:][:5<<15],
+		"noise":      noise(40000),
 		"skewed":     skewed(),
-		"periodic":   bytes.Repeat(noise(300), 440),
+		"periodic":   bytes.Repeat(noise(300), 220),
 		"far":        bytes.Repeat(append(noise(30000), make([]byte, 2700)...), 4),
-		"run, noise": append(make([]byte, 40000), noise(90000)...),
-		"calls":      calls(1 << 17),
-		"structured": structured(1 << 17),
+		"run, noise": append(make([]byte, 30000), noise(20000)...),
+		"calls":      calls(1 << 16),
+		"structured": structured(1 << 16),
 	}
 }
 
@@ -132,6 +132,9 @@ func roundTrip(t *testing.T, c *Compressor, plain []byte) int {
 	if !bytes.Equal(got, plain) {
 		t.Fatalf("our %d bytes do not become the plain %d", n, len(plain))
 	}
+	if len(plain) > 4096 {
+		return n
+	}
 	short := buf[:n-1]
 	if m := c.Compress(short, plain); m != 0 {
 		t.Fatalf("Compress into %d bytes = %d, want 0", len(short), m)
@@ -144,10 +147,11 @@ func TestRoundTrip(t *testing.T) {
 		c := NewCompressor(minWindow, level)
 		for name, data := range samples(t) {
 			t.Run(levelName+"/"+name, func(t *testing.T) {
-				for _, n := range []int{minWindow - 1, minWindow, 4096, 4097} {
-					roundTrip(t, c, data[:n])
+				roundTrip(t, c, data[:4097])
+				if !underRace || level == Fast {
+					roundTrip(t, c, data[:minWindow-1])
+					roundTrip(t, c, data[len(data)-minWindow:])
 				}
-				roundTrip(t, c, data[len(data)-minWindow:])
 			})
 		}
 	}
@@ -157,8 +161,8 @@ func TestRoundTrip(t *testing.T) {
 func TestWindows(t *testing.T) {
 	for _, window := range []int{1 << 16, 1 << 18, 1 << 21} {
 		for levelName, level := range levels {
-			if level == Best && window > 1<<16 {
-				continue // slow under the race detector, and no different
+			if underRace && (level == Best || window > 1<<16) {
+				continue
 			}
 			t.Run(fmt.Sprint(window, "/", levelName), func(t *testing.T) {
 				c := NewCompressor(window, level)
@@ -167,10 +171,8 @@ func TestWindows(t *testing.T) {
 					copy(far[window-500*(gap+1):], far[500*gap-gap+4:][:500])
 				}
 				roundTrip(t, c, far)
-				for _, name := range []string{"executable", "far", "run, noise"} {
-					data := samples(t)[name]
-					roundTrip(t, c, data[:min(window, len(data), 300000)-window/minWindow%3])
-				}
+				data := samples(t)["executable"]
+				roundTrip(t, c, data[:min(window, len(data))-window/minWindow%3])
 			})
 		}
 	}
@@ -181,7 +183,7 @@ func TestSmall(t *testing.T) {
 		c := NewCompressor(minWindow, level)
 		for name, data := range samples(t) {
 			t.Run(levelName+"/"+name, func(t *testing.T) {
-				for n := 0; n < 700; n += 1 + n/20 {
+				for n := 0; n < 500; n += 1 + n/8 {
 					size := roundTrip(t, c, data[:n])
 					if name == "zero" && n > 64 && size == 0 {
 						t.Fatalf("%d zero bytes were not compressed", n)
@@ -249,9 +251,9 @@ func TestNoise(t *testing.T) {
 func TestDeterministic(t *testing.T) {
 	for name, level := range levels {
 		used := NewCompressor(minWindow, level)
-		for sample, data := range samples(t) {
-			for _, n := range []int{32768, 5000} {
-				plain := data[:n]
+		for sample, plain := range map[string][]byte{"text": text(5000), "structured": structured(3000)} {
+			for _, n := range []int{len(plain), 2000} {
+				plain := plain[:n]
 				a, b := make([]byte, n), make([]byte, n)
 				a, b = a[:NewCompressor(minWindow, level).Compress(a, plain)], b[:used.Compress(b, plain)]
 				if !bytes.Equal(a, b) {
@@ -267,7 +269,7 @@ func TestNoAllocation(t *testing.T) {
 	for name, level := range levels {
 		c, d := NewCompressor(minWindow, level), NewDecompressor(minWindow)
 		buf, got := make([]byte, len(plain)), make([]byte, len(plain))
-		if n := testing.AllocsPerRun(3, func() {
+		if n := testing.AllocsPerRun(1, func() {
 			if err := d.Decompress(got, buf[:c.Compress(buf, plain)]); err != nil {
 				t.Fatal(err)
 			}
@@ -282,18 +284,18 @@ func TestDamaged(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	c := NewCompressor(minWindow, Default)
 	for name, data := range samples(t) {
-		plain := data[:4096]
+		plain := data[:2048]
 		buf := make([]byte, len(plain))
 		chunk := buf[:c.Compress(buf, plain)]
 		if len(chunk) == 0 {
 			continue
 		}
-		for n := 0; n < len(chunk); n += 1 + rnd.IntN(20) {
+		for n := 0; n < len(chunk); n += 1 + rnd.IntN(80) {
 			if got, err := sameAsReference(len(plain), chunk[:n], minWindow); err != nil || got != nil && n < len(chunk)-1 {
 				t.Fatalf("%s: cut at %d of %d bytes: accepted %t, %v", name, n, len(chunk), got != nil, err)
 			}
 		}
-		for range 60 {
+		for range 30 {
 			bad := bytes.Clone(chunk)
 			for range 1 + rnd.IntN(3) {
 				bad[rnd.IntN(len(bad))] ^= 1 << rnd.IntN(8)
@@ -458,8 +460,8 @@ func FuzzCompress(f *testing.F) {
 		compressors[level] = NewCompressor(2*minWindow, level)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, repeat uint16, level byte) {
-		plain := bytes.Repeat(data, 1+int(repeat)%(1+8192/max(1, len(data))))
-		roundTrip(t, compressors[Fast+Level(level)%3], plain[:min(len(plain), minWindow)])
+		plain := bytes.Repeat(data, 1+int(repeat)%(1+4096/max(1, len(data))))
+		roundTrip(t, compressors[Fast+Level(level)%3], plain[:min(len(plain), 4096)])
 	})
 }
 

@@ -31,9 +31,11 @@ func TestWimlib(t *testing.T) {
 		level       Level
 	}{
 		{"50", "32K", 1 << 15, Default}, {"20", "32K", 1 << 15, Fast}, {"100", "32K", 1 << 15, Best},
-		{"50", "64K", 1 << 16, Default}, {"50", "128K", 1 << 17, Default}, {"20", "1M", 1 << 20, Fast},
-		{"50", "2M", 1 << 21, Default},
+		{"50", "64K", 1 << 16, Default}, {"20", "1M", 1 << 20, Fast}, {"50", "2M", 1 << 21, Default},
 	} {
+		if underRace && tt.level != Fast {
+			continue
+		}
 		t.Run(tt.wimlibLevel+"/"+tt.chunk, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "test.wim")
 			reftool.Run(t, "wimlib-imagex", "capture", dir, file, "--compress=LZX:"+tt.wimlibLevel, "--chunk-size="+tt.chunk)
