@@ -344,17 +344,12 @@ func bitString(tb testing.TB, s string) []byte {
 // Parts of chunks for bitString.
 const (
 	verbatim4 = "001 0 4:16 "
-	aligned64 = "010 0 64:16 "
 
 	// A precode of two codewords: 0 is presymbol 0, 1 is presymbol 18. Below it 0 is presymbol 16, for length 1.
 	pre0and18 = "1:4 0:68 1:4 0:4 "
 	pre16and1 = "0:64 1:4 0:4 1:4 0:4 "
 
 	zeros51 = "1 31:5 " // with either
-	zeros49 = "1 29:5 "
-	zeros48 = "1 28:5 "
-	zeros44 = "1 24:5 "
-	zeros40 = "1 20:5 "
 
 	// Literals of one bit each, NUL and 0xff: 1, 254 zeros, 1.
 	twoLiterals = pre16and1 + "0 " + zeros51 + zeros51 + zeros51 + zeros51 + "1 30:5 " + "0 "
