@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"husk/internal/atomicfile"
 	"husk/internal/directio"
+	"husk/internal/filelock"
 	"husk/internal/source"
 	"husk/internal/tree"
 	"husk/internal/ui"
@@ -61,11 +61,11 @@ const iniPath = "Windows/System32/WimBootCompress.ini"
 // only when the new one is complete.
 func Capture(ctx context.Context, src, target string, o *Options) (*Result, error) {
 	start := time.Now()
-	if _, err := os.Stat(target); err == nil && !o.Overwrite && !o.DryRun {
-		return nil, fmt.Errorf("%s: %w", target, fs.ErrExist)
-	}
 	w, err := writerOptions(o)
 	if err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Check(target, o.Overwrite || o.DryRun); err != nil {
 		return nil, err
 	}
 	s, excluded, err := open(ctx, src, target, o)
@@ -77,7 +77,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	if o.DryRun {
 		return r, nil
 	}
-	f, err := atomicfile.Create(target)
+	f, err := atomicfile.Create(target, o.Overwrite)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	}
 	f := directio.New(file)
 	defer func() { err = errors.Join(err, f.Close()) }()
-	unlock, err := lock(file)
+	unlock, err := filelock.Lock(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}

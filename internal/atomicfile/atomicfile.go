@@ -1,43 +1,119 @@
-// Package atomicfile writes a new file beside the one it will replace: until Commit the old one is untouched, and whatever ends
-// the program before leaves at most a temporary file behind.
+// Package atomicfile writes a new file beside the one it will replace: until Commit the old one is untouched. What is killed
+// before leaves a temporary file, which the next Create of the same name removes.
 package atomicfile
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"husk/internal/directio"
+	"husk/internal/filelock"
 )
 
 // File is a file being written under a temporary name.
 type File struct {
 	*directio.File
-	target string
-	done   bool
+	target  string
+	replace bool
+	done    bool
 }
 
-// Create starts a file that will be called target. Its folder must exist.
-func Create(target string) (*File, error) {
-	f, err := os.CreateTemp(filepath.Dir(target), filepath.Base(target)+".tmp-*")
+// Check says in time what Commit would find when all work is done: target must be a name in a folder that exists, and free. With
+// replace it may be a file; without, that is fs.ErrExist. Folders, devices and the like are never replaced.
+func Check(target string, replace bool) error {
+	if target == "" || os.IsPathSeparator(target[len(target)-1]) {
+		return fmt.Errorf("%q is not the name of a file", target)
+	}
+	switch st, err := os.Stat(target); {
+	case err == nil && !st.Mode().IsRegular():
+		return fmt.Errorf("%s is a folder or device, want a file or a new name", target)
+	case err == nil && !replace:
+		return fmt.Errorf("%s: %w", target, fs.ErrExist)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if _, err := os.Lstat(target); err == nil {
+		return fmt.Errorf("%s is a link to nothing, want a file or a new name", target)
+	}
+	_, err := os.Stat(filepath.Dir(target))
+	return err
+}
+
+// Create starts a file that will be called target, on the terms of Check. A target that is a link stays one: the file that it
+// leads to is replaced.
+func Create(target string, replace bool) (*File, error) {
+	if err := Check(target, replace); err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(target); err == nil {
+		target = real
+	}
+	removeLeftovers(target)
+	f, err := createTemp(target)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	// The lock tells removeLeftovers that this one is in use. Where the file system has no locks, leftovers stay.
+	_, _ = filelock.Lock(f)
+	return &File{File: directio.New(f), target: target, replace: replace}, nil
+}
+
+const tempMark = ".tmp-" // then digits
+
+// createTemp is os.CreateTemp with the rights that a new file has.
+func createTemp(target string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(target+tempMark+strconv.FormatUint(uint64(rand.Uint32()), 10), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
 	}
-	return &File{File: directio.New(f), target: target}, nil
+}
+
+// removeLeftovers removes the temporary files of target that nobody writes to anymore.
+func removeLeftovers(target string) {
+	dir := filepath.Dir(target)
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return // whatever is wrong with the folder, making the file will tell
+	}
+	for _, n := range names {
+		digits, ok := strings.CutPrefix(n.Name(), filepath.Base(target)+tempMark)
+		if _, err := strconv.ParseUint(digits, 10, 32); !ok || err != nil || !n.Type().IsRegular() {
+			continue
+		}
+		name := filepath.Join(dir, n.Name())
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		_, locked := filelock.Lock(f)
+		f.Close()
+		if locked == nil {
+			_ = os.Remove(name)
+		}
+	}
 }
 
 // Commit syncs the file, gives it its name and syncs the folder. What had the name before is replaced in one step.
 func (f *File) Commit() error {
+	f.done = true
 	if err := errors.Join(f.Sync(), f.File.Close()); err != nil {
-		f.done = true
 		return errors.Join(fmt.Errorf("%s: %w", f.target, err), os.Remove(f.Name()))
 	}
-	f.done = true
-	if err := os.Rename(f.Name(), f.target); err != nil {
+	err := Check(f.target, f.replace) // once more: others may have made it meanwhile
+	if err == nil {
+		err = os.Rename(f.Name(), f.target)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(f.target))

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -69,8 +68,8 @@ type Result struct {
 // only when the new one is complete.
 func VHD(ctx context.Context, s *source.Source, target string, o *Options) (*Result, error) {
 	start := time.Now()
-	if _, err := os.Stat(target); err == nil && !o.Overwrite && !o.DryRun {
-		return nil, fmt.Errorf("%s: %w", target, fs.ErrExist)
+	if err := atomicfile.Check(target, o.Overwrite || o.DryRun); err != nil {
+		return nil, err
 	}
 	r := &Result{DryRun: o.DryRun, Totals: s.Tree.Totals(), Signature: o.Signature}
 	if r.Signature == 0 {
@@ -122,7 +121,7 @@ func VHD(ctx context.Context, s *source.Source, target string, o *Options) (*Res
 
 // write writes the disk beside the target, checks it if asked to, and swaps.
 func write(ctx context.Context, target string, size int64, table *mbr.Table, layout *ntfs.Layout, o *Options) error {
-	f, err := atomicfile.Create(target)
+	f, err := atomicfile.Create(target, o.Overwrite)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package archive
+package filelock
 
 import (
 	"errors"
@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps a second writer out: an advisory lock, the one that wimlib takes too.
-func lock(f *os.File) (unlock func(), err error) {
+// Lock keeps a second writer out until unlock or the end of the program: an advisory lock, the one that wimlib takes too.
+func Lock(f *os.File) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, errors.New("another program is writing to it")
+			return nil, ErrLocked
 		}
 		return nil, err
 	}
