@@ -8,33 +8,23 @@ import (
 	"time"
 
 	"husk/capconf"
+	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/winfile"
 )
-
-// maxConfig bounds a configuration file: Microsoft's has 6 KiB.
-const maxConfig = 1 << 20
 
 // configuration finds what to leave out before the source is opened: the user's file, or for a folder its own file or the
 // built-in list. text is the user's file, nil if there is none. For other sources without a user's file conf is nil: their own
 // file is only known once they are open.
 func configuration(src string, o *Options) (conf *capconf.Config, text []byte, err error) {
 	if o.Config != "" {
-		if text, err = readBounded(o.Config); err != nil {
-			return nil, nil, err
-		}
-		conf, err = parse(o.Config, text, o)
-		return conf, text, err
+		return source.ReadConfig(o.Config, o.UI.Warn)
 	}
 	if st, err := os.Stat(src); err != nil || !st.IsDir() {
 		return nil, nil, nil
 	}
 	if own := findFold(src, iniPath); own != "" && o.Wimboot {
-		b, err := readBounded(own)
-		if err != nil {
-			return nil, nil, err
-		}
-		conf, err = parse(own, b, o)
+		conf, _, err := source.ReadConfig(own, o.UI.Warn)
 		return conf, nil, err
 	}
 	return capconf.Default(), nil, nil
@@ -46,33 +36,11 @@ func configurationOf(t *winfile.Tree, o *Options) (*capconf.Config, error) {
 	if e == nil || e.Info.Data == nil || !o.Wimboot {
 		return capconf.Default(), nil
 	}
-	b, err := e.Info.Data.ReadAll(maxConfig)
+	b, err := e.Info.Data.ReadAll(source.MaxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", iniPath, err)
 	}
-	return parse(iniPath, b, o)
-}
-
-func parse(name string, b []byte, o *Options) (*capconf.Config, error) {
-	conf, warnings, err := capconf.Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	for _, w := range warnings {
-		o.UI.Warn("%s: %s", name, w)
-	}
-	return conf, nil
-}
-
-func readBounded(name string) ([]byte, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() > maxConfig {
-		return nil, fmt.Errorf("%s: %d bytes, want a configuration of at most %d", name, st.Size(), maxConfig)
-	}
-	return os.ReadFile(name)
+	return source.ParseConfig(iniPath, b, o.UI.Warn)
 }
 
 // findFold finds a slash path below a folder, ignoring case as Windows does; "" if there is none.

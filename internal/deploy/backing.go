@@ -2,9 +2,7 @@ package deploy
 
 import (
 	"fmt"
-	"os"
 
-	"husk/capconf"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/wim"
@@ -47,29 +45,13 @@ func checkFormat(r *wim.Reader, path string) error {
 	return nil
 }
 
-const maxConfig = 1 << 20 // bytes; Microsoft's has 6 KiB
-
 // rulesFor makes the rules from the user's configuration, or else from the image's.
 func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
 	o := &wof.RuleOptions{BIOS: !wb.UEFI}
 	if wb.Config != "" {
-		st, err := os.Stat(wb.Config)
+		conf, _, err := source.ReadConfig(wb.Config, u.Warn)
 		if err != nil {
 			return nil, err
-		}
-		if st.Size() > maxConfig {
-			return nil, fmt.Errorf("%s: %d bytes, want a configuration of at most %d", wb.Config, st.Size(), maxConfig)
-		}
-		b, err := os.ReadFile(wb.Config)
-		if err != nil {
-			return nil, err
-		}
-		conf, warnings, err := capconf.Parse(b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", wb.Config, err)
-		}
-		for _, w := range warnings {
-			u.Warn("%s: %s", wb.Config, w)
 		}
 		o.Config = conf
 	}
