@@ -53,7 +53,7 @@ func (w *Writer) adopt(r *Reader) error {
 	if w.codec != None {
 		w.chunk = int64(r.hdr.ChunkSize)
 	}
-	c, err := newCompressor(w.codec, w.opts.Level)
+	c, err := newCompressor(w.codec, w.opts.Level, w.chunk)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"husk/compress/lzx"
 	"husk/compress/xpress"
 )
 
@@ -12,10 +13,13 @@ type decompressor interface {
 	Decompress(dst, src []byte) error
 }
 
-// newDecompressor is for the chunks of resources that are not solid.
-func newDecompressor(codec Codec) (decompressor, error) {
-	if codec == XPRESS {
+// newDecompressor is for the chunks of resources that are not solid. The header's check has seen the chunk size.
+func newDecompressor(codec Codec, chunk int64) (decompressor, error) {
+	switch codec {
+	case XPRESS:
 		return new(xpress.Decompressor), nil
+	case LZX:
+		return lzx.NewDecompressor(int(chunk)), nil
 	}
 	return nil, fmt.Errorf("reading %s chunks: %w", codec, errors.ErrUnsupported)
 }
@@ -35,21 +39,18 @@ const (
 	Best                 // slower and smaller
 )
 
-// newCompressor returns nil for None.
-func newCompressor(codec Codec, level Level) (compressor, error) {
+// newCompressor returns nil for None. The chunk size is one that checkChunkSize allows.
+func newCompressor(codec Codec, level Level, chunk int64) (compressor, error) {
+	if level < Default || level > Best {
+		return nil, fmt.Errorf("wim: level %d, want %d to %d", level, Default, Best)
+	}
 	switch codec {
 	case None:
 		return nil, nil
 	case XPRESS:
-		switch level {
-		case Default:
-			return xpress.NewCompressor(xpress.Default), nil
-		case Fast:
-			return xpress.NewCompressor(xpress.Fast), nil
-		case Best:
-			return xpress.NewCompressor(xpress.Best), nil
-		}
-		return nil, fmt.Errorf("wim: level %d, want %d to %d", level, Default, Best)
+		return xpress.NewCompressor([...]xpress.Level{xpress.Default, xpress.Fast, xpress.Best}[level]), nil
+	case LZX:
+		return lzx.NewCompressor(int(chunk), [...]lzx.Level{lzx.Default, lzx.Fast, lzx.Best}[level]), nil
 	}
 	return nil, fmt.Errorf("wim: writing %s chunks: %w", codec, errors.ErrUnsupported)
 }

@@ -26,7 +26,7 @@
 // Whatever is past the places that the header names is invisible. [Append] uses that: it writes behind the old end, and one
 // write of the header makes it valid.
 //
-// Files that use LZX, LZMS or solid resources are opened, but reading what is compressed so is errors.ErrUnsupported yet.
+// Files that use LZMS or solid resources are opened, but reading what is compressed so is errors.ErrUnsupported yet.
 // Split and pipable WIMs are not read yet.
 //
 // Sources: Microsoft, "Windows Imaging File Format (WIM)", 2007; for what that text lacks (tagged items, stream placement,

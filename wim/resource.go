@@ -32,7 +32,7 @@ type decoder struct {
 func (r *Reader) newDecoder() *decoder {
 	d := &decoder{r: r}
 	if r.codec != None {
-		d.codec, d.err = newDecompressor(r.codec)
+		d.codec, d.err = newDecompressor(r.codec, int64(r.hdr.ChunkSize))
 	}
 	return d
 }

@@ -28,7 +28,7 @@ type WriteTarget interface {
 
 // WriterOptions tunes a Writer. The zero value writes XPRESS chunks of 32 KiB, which every Windows since Vista reads.
 type WriterOptions struct {
-	Codec      Codec // None or XPRESS; Auto as it says
+	Codec      Codec // None, XPRESS or LZX; Auto as it says
 	ChunkSize  int   // plain bytes, a power of two; 0 means 32768, or the file's own when appending
 	Level      Level
 	Workers    int       // 0 means GOMAXPROCS
@@ -101,7 +101,7 @@ func Create(f WriteTarget, opts *WriterOptions) (*Writer, error) {
 			return nil, fmt.Errorf("wim: %w", err)
 		}
 	}
-	c, err := newCompressor(w.codec, w.opts.Level)
+	c, err := newCompressor(w.codec, w.opts.Level, w.chunk)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +140,11 @@ func newWriter(f WriteTarget, opts *WriterOptions) (*Writer, error) {
 }
 
 func codecFlags(c Codec) headerFlags {
-	if c == XPRESS {
+	switch c {
+	case XPRESS:
 		return flagCompressed | flagXPRESS
+	case LZX:
+		return flagCompressed | flagLZX
 	}
 	return 0
 }
@@ -164,7 +167,7 @@ func (w *Writer) compressor() compressor {
 		w.compressors = w.compressors[:n-1]
 		return c
 	}
-	c, err := newCompressor(w.codec, w.opts.Level)
+	c, err := newCompressor(w.codec, w.opts.Level, w.chunk)
 	if err != nil {
 		panic("wim: internal error: " + err.Error()) // Create and Append made one
 	}

@@ -197,6 +197,8 @@ func TestWriteIsReadByWimlib(t *testing.T) {
 		{"xpress 4k integrity", WriterOptions{ChunkSize: 4096, Integrity: true, BootIndex: 1}},
 		{"xpress 64k fast", WriterOptions{ChunkSize: 65536, Level: Fast}},
 		{"none", WriterOptions{Codec: None, Integrity: true}},
+		{"lzx", WriterOptions{Codec: LZX}},
+		{"lzx fast 64k", WriterOptions{Codec: LZX, ChunkSize: 65536, Level: Fast}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := write(t, tt.opts, files)
