@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -57,7 +56,6 @@ func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) 
 		}
 		o.Properties = append(o.Properties, [2]string{name, value})
 	}
-	o.Name = imageName(args[0])
 	if len(args) > 2 {
 		o.Name = args[2]
 	}
@@ -65,15 +63,6 @@ func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) 
 		o.Description = args[3]
 	}
 	return o, nil
-}
-
-// imageName is the name of an image whose user gave none: that of the source, as wimlib-imagex has it.
-func imageName(source string) string {
-	abs, err := filepath.Abs(source)
-	if err != nil {
-		return source
-	}
-	return filepath.Base(abs)
 }
 
 func newCapture(a *app) *cobra.Command {
@@ -99,8 +88,8 @@ WIM appears under its name only when it is complete; one that exists is replaced
 		},
 	}
 	f.add(a, c.Flags())
-	c.Flags().StringVar(&f.compress, "compress", "", a.ui.T("`codec`: none or XPRESS, with :fast or :best for another trade of speed and size (default XPRESS)"))
-	c.Flags().StringVar(&f.chunkSize, "chunk-size", "", a.ui.T("bytes compressed at once, 4K to 64K (default 32K; 4K with --wimboot)"))
+	c.Flags().StringVar(&f.compress, "compress", "", a.ui.T("`codec`: none, XPRESS or LZX, with :fast or :best for another trade of speed and size (default XPRESS)"))
+	c.Flags().StringVar(&f.chunkSize, "chunk-size", "", a.ui.T("bytes compressed at once, 4K to 64K, LZX 32K to 2M (default 32K; 4K with --wimboot and XPRESS)"))
 	return c
 }
 

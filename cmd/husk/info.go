@@ -30,36 +30,46 @@ func newInfo(a *app) *cobra.Command {
   husk info --xml wimboot/wimboot.wim`,
 		Args: args(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if st, err := os.Stat(args[0]); err == nil && st.IsDir() {
-				return fmt.Errorf("%s is a folder; info is for WIMs and disks", args[0])
+			path, image := source.Split(args[0])
+			if len(args) > 1 {
+				image = args[1]
 			}
-			if !source.IsWIM(args[0]) {
-				if xml || len(args) > 1 {
-					return usageError{fmt.Errorf("%s is no WIM: it has no images and no XML", args[0])}
+			if st, err := os.Stat(path); err != nil {
+				return err
+			} else if st.IsDir() {
+				return fmt.Errorf("%s is a folder; info is for WIMs and disks", path)
+			}
+			if !source.IsWIM(path) {
+				if xml || image != "" {
+					return usageError{fmt.Errorf("%s is no WIM: it has no images and no XML", path)}
 				}
-				return a.diskInfo(c, args[0])
+				return a.diskInfo(c, path)
 			}
-			r, err := wim.Open(args[0])
+			r, err := wim.Open(path)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", path, err)
 			}
 			defer r.Close()
 			for _, p := range r.Problems() {
-				a.ui.Warn("%s: %s", args[0], p)
+				a.ui.Warn("%s: %s", path, p)
 			}
 			if xml {
+				if a.ui.JSON {
+					a.ui.Line(map[string]any{"file": path, "type": "wim", "xml": r.XML()})
+					return nil
+				}
 				_, err := fmt.Fprintln(a.ui.Raw(), r.XML())
 				return err
 			}
 			images := r.Images()
-			if len(args) > 1 {
-				i, err := source.FindImage(r, args[0], args[1])
+			if image != "" {
+				i, err := source.FindImage(r, path, image)
 				if err != nil {
 					return err
 				}
 				images = []*wim.Image{i}
 			}
-			return a.wimInfo(args[0], r, images)
+			return a.wimInfo(path, r, images)
 		},
 	}
 	c.Flags().BoolVar(&xml, "xml", false, a.ui.T("print the XML data of the WIM as it is"))
@@ -97,7 +107,7 @@ func (a *app) wimInfo(path string, r *wim.Reader, images []*wim.Image) error {
 	}
 	a.fields([][2]string{
 		{t("file"), path}, {t("size"), ui.Size(r.Size())}, {t("GUID"), r.GUID().String()},
-		{t("compression"), fmt.Sprintf("%s, %s", r.Codec(), ui.Size(int64(r.ChunkSize())))}, {t("part"), fmt.Sprintf("%d/%d", part, parts)},
+		{t("compression"), compression(r)}, {t("part"), fmt.Sprintf("%d/%d", part, parts)},
 		{t("contents"), strconv.Itoa(len(r.Blobs()))}, {t("boot image"), boot}, {t("integrity table"), integrity},
 	})
 	var rows [][]string
@@ -115,6 +125,13 @@ func (a *app) wimInfo(path string, r *wim.Reader, images []*wim.Image) error {
 	a.ui.Table([]string{t("image"), t("name"), t("files"), t("folders"), t("size"), t("created"), "", t("Windows"), t("description")},
 		[]ui.Align{ui.Right, ui.Left, ui.Right, ui.Right, ui.Right}, rows)
 	return nil
+}
+
+func compression(r *wim.Reader) string {
+	if r.ChunkSize() == 0 {
+		return r.Codec().String()
+	}
+	return fmt.Sprintf("%s, %s", r.Codec(), ui.Size(int64(r.ChunkSize())))
 }
 
 // windowsName says which Windows an image is, as far as its XML tells.

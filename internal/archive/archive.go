@@ -19,23 +19,25 @@ import (
 	"husk/internal/ui"
 	"husk/wim"
 	"husk/winfile"
+	"husk/wof"
 )
 
 // Options tunes Capture and Append.
 type Options struct {
-	Name, Description, Flags string
-	Properties               [][2]string // XML elements and their text
-	Wimboot                  bool        // XPRESS in 4 KiB chunks, and the image is marked for pointers
-	Compress                 string      // as --compress has it; "" means XPRESS
-	ChunkSize                int         // bytes; 0 means 32 KiB, or 4 KiB with Wimboot
-	Check                    bool        // write an integrity table
-	Config                   string      // capture configuration file; "" means the image's own, or the built-in list
-	RPFix, NoRPFix           bool
-	WIMs                     []string // where the data of a source's pointer files is
-	Overwrite                bool     // Capture may replace a WIM
-	DryRun                   bool
-	Threads                  int
-	UI                       *ui.UI
+	Name               string // "" means the source's own
+	Description, Flags string
+	Properties         [][2]string // XML elements and their text
+	Wimboot            bool        // XPRESS in 4 KiB chunks, and the image is marked for pointers
+	Compress           string      // as --compress has it; "" means XPRESS
+	ChunkSize          int         // bytes; 0 means 32 KiB, or 4 KiB with Wimboot
+	Check              bool        // write an integrity table
+	Config             string      // capture configuration file; "" means the image's own, or the built-in list
+	RPFix, NoRPFix     bool
+	WIMs               []string // where the data of a source's pointer files is
+	Overwrite          bool     // Capture may replace a WIM
+	DryRun             bool
+	Threads            int
+	UI                 *ui.UI
 }
 
 // Result tells what was captured.
@@ -73,7 +75,11 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 		return nil, err
 	}
 	defer s.Close()
-	r := &Result{Image: 1, Name: o.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
+	info, err := imageInfo(s, o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Image: 1, Name: info.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
 	if o.DryRun {
 		return r, nil
 	}
@@ -88,7 +94,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := add(ctx, wr, s, o); err != nil {
+	if err := add(ctx, wr, s.Tree, info); err != nil {
 		p.Done()
 		return nil, err
 	}
@@ -121,6 +127,10 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 		return nil, err
 	}
 	defer s.Close()
+	info, err := imageInfo(s, o)
+	if err != nil {
+		return nil, err
+	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -129,7 +139,12 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
-	r := &Result{Image: len(old.Images()) + 1, Name: o.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
+	for _, i := range old.Images() {
+		if i.Name() == info.Name && info.Name != "" {
+			return nil, ui.Hint(fmt.Errorf("%s: image %d is called %q already", target, i.Index, info.Name), "give another NAME")
+		}
+	}
+	r := &Result{Image: len(old.Images()) + 1, Name: info.Name, DryRun: o.DryRun, Totals: s.Tree.Totals(), Excluded: excluded}
 	if o.DryRun {
 		return r, nil
 	}
@@ -139,21 +154,29 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
-	if err := add(ctx, wr, s, o); err != nil {
+	if err := add(ctx, wr, s.Tree, info); err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
 	return r, r.finish(wr, target, start)
 }
 
-// add writes the image and completes the WIM; on failure the writer puts back what was there.
-func add(ctx context.Context, w *wim.Writer, s *source.Source, o *Options) error {
+// imageInfo is what the XML will say of the image.
+func imageInfo(s *source.Source, o *Options) (wim.ImageInfo, error) {
 	info := wim.ImageInfo{Name: o.Name, Description: o.Description, Flags: o.Flags, WIMBoot: o.Wimboot}
+	if info.Name == "" {
+		info.Name = s.Name()
+	}
 	for _, p := range o.Properties {
 		if err := setProperty(&info, p[0], p[1]); err != nil {
-			return errors.Join(err, w.Abort())
+			return info, err
 		}
 	}
-	if err := w.AddImage(ctx, s.Tree, info); err != nil {
+	return info, nil
+}
+
+// add writes the image and completes the WIM; on failure the writer puts back what was there.
+func add(ctx context.Context, w *wim.Writer, t *winfile.Tree, info wim.ImageInfo) error {
+	if err := w.AddImage(ctx, t, info); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	return w.Close()
@@ -205,11 +228,13 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	w := &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, ChunkSize: o.ChunkSize, Codec: wim.XPRESS}
 	name, level, _ := strings.Cut(strings.ToLower(o.Compress), ":")
 	switch name {
-	case "", "xpress", "fast": // "fast" is wimlib's other name of XPRESS
+	case "", "xpress", "fast": // "fast" and "maximum" are wimlib's other names
+	case "lzx", "maximum":
+		w.Codec = wim.LZX
 	case "none":
 		w.Codec = wim.None
 	default:
-		return nil, fmt.Errorf("--compress=%s: want none or XPRESS; %w", o.Compress, errors.ErrUnsupported)
+		return nil, fmt.Errorf("--compress=%s: want none, XPRESS or LZX; %w", o.Compress, errors.ErrUnsupported)
 	}
 	switch level {
 	case "":
@@ -221,11 +246,12 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 		return nil, fmt.Errorf("--compress=%s: level %q, want fast or best", o.Compress, level)
 	}
 	if o.Wimboot {
-		if w.Codec != wim.XPRESS {
-			return nil, errors.New("--wimboot needs XPRESS: Windows cannot back files by a WIM without compression")
-		}
 		if w.ChunkSize == 0 {
-			w.ChunkSize = 4096
+			w.ChunkSize = map[wim.Codec]int{wim.XPRESS: 4096, wim.LZX: 32768}[w.Codec]
+		}
+		codec := map[wim.Codec]wof.Codec{wim.XPRESS: wof.CodecXPRESS, wim.LZX: wof.CodecLZX}[w.Codec]
+		if err := wof.CheckWIM(wof.WIMFormat{Codec: codec, ChunkSize: uint32(w.ChunkSize)}); err != nil {
+			return nil, fmt.Errorf("--wimboot: %w", err)
 		}
 	}
 	return w, nil

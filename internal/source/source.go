@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -62,17 +63,27 @@ func (s *Source) Close() error {
 	return errors.Join(errs...)
 }
 
-// Split parts FILE[:IMAGE]. A name that exists as a whole is a file, whatever colons it has.
+// Split parts FILE[:IMAGE]. FILE is the longest beginning that exists: files and images may have colons in their names.
 func Split(spec string) (path, selector string) {
-	if _, err := os.Stat(spec); err == nil {
-		return spec, ""
-	}
-	if i := strings.LastIndexByte(spec, ':'); i > 0 {
+	for i := len(spec); i > 0; i = strings.LastIndexByte(spec[:i], ':') {
 		if _, err := os.Stat(spec[:i]); err == nil {
-			return spec[:i], spec[i+1:]
+			return spec[:i], strings.TrimPrefix(spec[i:], ":")
 		}
 	}
 	return spec, ""
+}
+
+// Name is what to call an image of the source whose user gave no name: as the image is called that it comes from, or else as the
+// file or folder.
+func (s *Source) Name() string {
+	if s.Image != nil && s.Image.Name() != "" {
+		return s.Image.Name()
+	}
+	abs, err := filepath.Abs(s.Path)
+	if err != nil {
+		return s.Path
+	}
+	return filepath.Base(abs)
 }
 
 // Open opens a source and makes its tree.
