@@ -180,6 +180,13 @@ func (l *Layout) clustersFor(bytes int64) int64 {
 	return bytes/cs + min(bytes%cs, 1)
 }
 
+// The $MFT has at least so many records, as Windows makes it, and a size in bytes that is a multiple of mftStep: room for the first
+// files that Windows adds.
+const (
+	leastRecords = 256
+	mftStep      = 64 << 10
+)
+
 // placeClusters fixes the size of the volume and gives each stream its clusters. The volume is filled from its start without gaps:
 // system files, directories, contents in the order of reading, and the $MFT last, so that it can grow into the free space.
 func (l *Layout) placeClusters() error {
@@ -189,7 +196,7 @@ func (l *Layout) placeClusters() error {
 	r.upcase.size = upcaseSize
 	r.attrDef.size = attrDefSize
 	r.sds.size = l.security.size
-	r.mft.size = align(l.records*int64(l.geometry.recordSize), cs)
+	r.mft.size = align(max(l.records, leastRecords)*int64(l.geometry.recordSize), max(cs, mftStep))
 	l.records = r.mft.size / int64(l.geometry.recordSize)
 	r.mftBitmap.size = bitmapSize(l.records)
 

@@ -241,11 +241,14 @@ func firstAttrOffset(recordSize int) int {
 	return align(recordUSA+2*(recordSize/sectorStride+1), 8)
 }
 
-// mustBeResident reports whether an attribute cannot leave the record.
+// mustBeResident reports whether an attribute cannot leave the records. Reparse points could, but drivers never put short ones elsewhere,
+// and what reads pointers before Windows has started may count on it.
 func (a *attr) mustBeResident() bool {
 	switch a.typ {
-	case typeData, typeEA, typeReparsePoint, typeAttributeList:
+	case typeData, typeEA, typeAttributeList:
 		return false
+	case typeReparsePoint:
+		return a.size <= listInline
 	}
 	return true
 }

@@ -10,7 +10,7 @@ import (
 func encodeBoot(p []byte, b *bootSector) (int, error) { return binary.Encode(p, le, b) }
 
 // computed are the attribute bits that follow from how the file is stored.
-const computed = winfile.AttrDirectory | winfile.AttrNormal | winfile.AttrSparse | winfile.AttrReparse | winfile.AttrEncrypted
+const computed = neverStored | winfile.AttrSparse | winfile.AttrReparse | winfile.AttrEncrypted | fileNameDirectory | fileNameView
 
 // stored is what the attribute bits of a file are on this volume, for $STANDARD_INFORMATION.
 func (l *Layout) stored(f int32) winfile.Attributes {

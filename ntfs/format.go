@@ -131,6 +131,9 @@ const (
 	fileNameView      winfile.Attributes = 0x20000000 // has a view index
 )
 
+// neverStored are bits of the Win32 attributes that are not on the disk.
+const neverStored = winfile.AttrDirectory | winfile.AttrNormal
+
 // Namespaces of $FILE_NAME.
 const (
 	namePOSIX    = 0 // any unit but NUL and slash

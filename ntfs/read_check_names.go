@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"fmt"
 	"strings"
 
 	"husk/winfile"
@@ -22,6 +23,7 @@ func (c *checkState) fileName(n int64, k *checkedRecord, a fileAttr) {
 	if dir := key.attributes()&fileNameDirectory != 0; dir != (k.flags&recordDirectory != 0) {
 		c.report(SeverityError, ProblemFlags, n, "directory bit of $FILE_NAME is %t, that of the record %t", dir, !dir)
 	}
+	c.storedBits(n, "$FILE_NAME", key.attributes(), k.flags&recordView != 0)
 	if len(c.names) == 0 {
 		c.names = append(c.names, checkedName{})
 	}
@@ -106,6 +108,9 @@ func (c *checkState) directories() error {
 			key := fileName(e.key())
 			if err := key.check(); err != nil {
 				return err
+			}
+			if want := fileNameSize + len(key.name()); len(key) != want {
+				return fmt.Errorf("key of %d bytes, want %d", len(key), want)
 			}
 			c.directoryEntry(n, self, e.ref(), key)
 			return nil

@@ -107,25 +107,45 @@ func lowestOf(a fileAttr) VCN {
 // attrForm is what $AttrDef says of a type.
 type attrForm struct {
 	resident, nonResident bool // forms that it may have
+	unnamed, named        bool
 	least, most           int64
 }
 
 var attrForms = map[attrType]attrForm{
-	typeStandardInformation: {true, false, stdInfoSizeV1, stdInfoSize},
-	typeAttributeList:       {true, true, 0, maxListSize},
-	typeFileName:            {true, false, fileNameSize + 2, fileNameSize + 2*maxName},
-	typeObjectID:            {true, false, 16, 256},
-	typeSecurityDescriptor:  {true, true, 20, sdsBlock},
-	typeVolumeName:          {true, false, 0, 256},
-	typeVolumeInformation:   {true, false, volumeInfoSize, volumeInfoSize},
-	typeData:                {true, true, 0, 1<<63 - 1},
-	typeIndexRoot:           {true, false, indexRootHeader + indexEntryHeader, 65536},
-	typeIndexAllocation:     {false, true, 0, 1<<63 - 1},
-	typeBitmap:              {true, true, 0, 1 << 32},
-	typeReparsePoint:        {true, true, 8, winfile.MaxReparse},
-	typeEAInformation:       {true, false, 8, 8},
-	typeEA:                  {true, true, 0, maxEASize},
-	typeLoggedUtilityStream: {true, true, 0, 65536},
+	typeStandardInformation: {true, false, true, false, stdInfoSizeV1, stdInfoSize},
+	typeAttributeList:       {true, true, true, false, 0, maxListSize},
+	typeFileName:            {true, false, true, false, fileNameSize + 2, fileNameSize + 2*maxName},
+	typeObjectID:            {true, false, true, false, 16, 256},
+	typeSecurityDescriptor:  {true, true, true, false, 20, sdsBlock},
+	typeVolumeName:          {true, false, true, false, 0, 256},
+	typeVolumeInformation:   {true, false, true, false, volumeInfoSize, volumeInfoSize},
+	typeData:                {true, true, true, true, 0, 1<<63 - 1},
+	typeIndexRoot:           {true, false, false, true, indexRootHeader + indexEntryHeader, 65536},
+	typeIndexAllocation:     {false, true, false, true, 0, 1<<63 - 1},
+	typeBitmap:              {true, true, true, true, 0, 1 << 32},
+	typeReparsePoint:        {true, true, true, false, 8, winfile.MaxReparse},
+	typeEAInformation:       {true, false, true, false, 8, 8},
+	typeEA:                  {true, true, true, false, 0, maxEASize},
+	typeLoggedUtilityStream: {true, true, false, true, 0, 65536},
+}
+
+// headerLength is where the name may start.
+func (a attribute) headerLength() int {
+	switch {
+	case !a.nonResident():
+		return residentHeader
+	case a.flags()&(attrFlagMask|attrFlagSparse) != 0 && a.lowestVCN() == 0:
+		return sparseHeader
+	}
+	return nonResidentHeader
+}
+
+// contentOffset is where the value or the mapping pairs start.
+func (a attribute) contentOffset() int {
+	if a.nonResident() {
+		return int(a.runsOffset())
+	}
+	return int(a.valueOffset())
 }
 
 // form checks one attribute record against its type.
@@ -137,6 +157,14 @@ func (c *checkState) form(n int64, a fileAttr) {
 	if !ok {
 		bad("unknown type")
 		return
+	}
+	switch named := a.nameLength() > 0; {
+	case named && !f.named:
+		bad("has the name %q, want none", winfile.NameFromUTF16LE(a.name()))
+	case !named && f.named && !f.unnamed:
+		bad("has no name")
+	case named && (int(a.nameOffset()) < a.headerLength() || int(a.nameOffset())+len(a.name()) > a.contentOffset()):
+		bad("name at %#x, want it between the header and %#x", a.nameOffset(), a.contentOffset())
 	}
 	if a.nonResident() && !f.nonResident || !a.nonResident() && !f.resident {
 		bad("non-resident %t is not allowed", a.nonResident())
@@ -281,8 +309,9 @@ func (c *checkState) file(n int64, k *checkedRecord, list []fileAttr) {
 // kind checks that flags, indexes and data fit each other.
 func (c *checkState) kind(n int64, k *checkedRecord, list []fileAttr) {
 	bad := func(format string, args ...any) { c.report(SeverityError, ProblemFlags, n, format, args...) }
-	i30, views := 0, 0
+	i30, views, sparse := 0, 0, false
 	for _, a := range list {
+		sparse = sparse || a.typ() == typeData && a.flags()&attrFlagSparse != 0
 		if a.typ() == typeIndexRoot {
 			if winfile.NameFromUTF16LE(a.name()) == "$I30" {
 				i30++
@@ -316,6 +345,21 @@ func (c *checkState) kind(n int64, k *checkedRecord, list []fileAttr) {
 			check(winfile.AttrSparse, true)
 		}
 		check(winfile.AttrCompressed, list[i].flags()&attrFlagMask != 0)
+		check(winfile.AttrEncrypted, list[i].flags()&attrFlagEncrypted != 0)
+	}
+	if attributes&winfile.AttrSparse != 0 && !sparse {
+		c.report(SeverityWarning, ProblemFlags, n, "attribute bit %#x without a sparse stream", uint32(winfile.AttrSparse))
+	}
+	c.storedBits(n, "$STANDARD_INFORMATION", attributes, views > 0)
+}
+
+// storedBits checks the attribute bits in $STANDARD_INFORMATION or $FILE_NAME that say what the file is.
+func (c *checkState) storedBits(n int64, where string, a winfile.Attributes, view bool) {
+	if b := a & neverStored; b != 0 {
+		c.report(SeverityWarning, ProblemFlags, n, "%s has attribute bits %#x, which are not for disks", where, uint32(b))
+	}
+	if has := a&fileNameView != 0; has != view {
+		c.report(SeverityWarning, ProblemFlags, n, "%s has the bit of view indexes %t, the record %t", where, has, view)
 	}
 }
 

@@ -97,6 +97,9 @@ func (c *checkState) securityIndex(name string, order collation, headers map[uin
 func (c *checkState) viewIndex(child, name string, order collation, fn func(nodeEntry) error) (record int64, ok bool) {
 	n, ok := c.extend[child]
 	if ok {
+		if k := c.at(uint64(n)); k.flags&recordExtend == 0 {
+			c.report(SeverityWarning, ProblemSystemFile, n, "%s has record flags %#x without %#x, that of $Extend's children", child, k.flags, recordExtend)
+		}
 		c.index(n, name, order, fn)
 	}
 	return n, ok
@@ -159,10 +162,22 @@ func (c *checkState) objectIDs() error {
 	return nil
 }
 
-// quota checks the structure of the indexes of $Quota.
+// quota checks the indexes of $Quota: their structure, and that there are default limits.
 func (c *checkState) quota() error {
-	any := func(nodeEntry) error { return nil }
-	c.viewIndex("$Quota", "$Q", collateULong, any)
-	c.viewIndex("$Quota", "$O", collateSID, any)
+	const defaults = 1
+	limits := false
+	n, ok := c.viewIndex("$Quota", "$Q", collateULong, func(e nodeEntry) error {
+		if len(e.key()) != 4 {
+			return fmt.Errorf("key of %d bytes, want 4", len(e.key()))
+		}
+		limits = limits || le.Uint32(e.key()) == defaults
+		return nil
+	})
+	if ok && !limits {
+		c.report(SeverityWarning, ProblemSystemFile, n, "$Q has no default limits, owner %d", defaults)
+	}
+	if ok {
+		c.index(n, "$O", collateSID, func(nodeEntry) error { return nil })
+	}
 	return nil
 }

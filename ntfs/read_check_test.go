@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -363,6 +364,110 @@ func TestCheckFindsCorruption(t *testing.T) {
 				}
 			}
 			t.Errorf("found %v, want a %s", problems, tt.want)
+		})
+	}
+}
+
+// finerCorruptions are those of which a kind says too little: the text is part of the one problem that tells.
+var finerCorruptions = []struct {
+	name string
+	want ProblemKind
+	text string
+	do   func(e *editor)
+}{
+	{"name of an attribute that has none", ProblemAttribute, "want none", func(e *editor) {
+		e.attr(e.find("folder/a"), typeStandardInformation, 0, func(a attribute) { a[9], a[0xa] = 1, residentHeader })
+	}},
+	{"index without a name", ProblemAttribute, "has no name", func(e *editor) {
+		e.attr(e.find("$Extend/$Reparse"), typeIndexRoot, 0, func(a attribute) { a[9] = 0 })
+	}},
+	{"name inside the value", ProblemAttribute, "want it between the header", func(e *editor) {
+		e.attr(e.find("$Extend/$Reparse"), typeIndexRoot, 0, func(a attribute) { a[0xa] = byte(a.valueOffset()) - 2 })
+	}},
+	{"name inside the header of a sparse stream", ProblemAttribute, "want it between the header", func(e *editor) {
+		e.attr(e.find("folder/中文"), typeData, 0, func(a attribute) { a[9], a[0xa] = 2, nonResidentHeader })
+	}},
+	{"normal bit", ProblemFlags, "not for disks", func(e *editor) {
+		e.attr(e.find("folder/a"), typeStandardInformation, 0, func(a attribute) { a.value()[0x20] |= byte(winfile.AttrNormal) })
+	}},
+	{"directory bit of Win32", ProblemFlags, "$FILE_NAME has attribute bits 0x10", func(e *editor) {
+		e.attr(e.find("folder"), typeFileName, 0, func(a attribute) { a.value()[0x38] |= byte(winfile.AttrDirectory) })
+	}},
+	{"view index bit", ProblemFlags, "bit of view indexes false", func(e *editor) {
+		e.attr(e.find("$Extend/$Reparse"), typeStandardInformation, 0, func(a attribute) { a.value()[0x23] = 0 })
+	}},
+	{"view index bit of a file", ProblemFlags, "bit of view indexes true", func(e *editor) {
+		e.attr(e.find("folder/a"), typeFileName, 0, func(a attribute) { a.value()[0x3b] |= 0x20 })
+	}},
+	{"sparse bit without a sparse stream", ProblemFlags, "without a sparse stream", func(e *editor) {
+		e.attr(e.find("folder/a"), typeStandardInformation, 0, func(a attribute) { a.value()[0x21] |= 2 })
+	}},
+	{"sparse stream without its bit", ProblemFlags, "attribute bit 0x200 is false", func(e *editor) {
+		e.attr(e.find("folder/中文"), typeStandardInformation, 0, func(a attribute) { a.value()[0x21] &^= 2 })
+	}},
+	{"encrypted stream without its bit", ProblemFlags, "attribute bit 0x4000 is false", func(e *editor) {
+		e.attr(e.find("folder/b"), typeData, 0, func(a attribute) { a[0xd] |= 0x40 })
+	}},
+	{"directory bit of $FILE_NAME", ProblemFlags, "directory bit of $FILE_NAME is false", func(e *editor) {
+		e.attr(e.find("folder"), typeFileName, 0, func(a attribute) { a.value()[0x3b] = 0 })
+	}},
+	{"size of a sparse stream", ProblemSparseUnit, "18 clusters, want a multiple of 16", func(e *editor) {
+		e.attr(e.find("folder/中文"), typeData, 0, func(a attribute) {
+			a[0x18] = 17
+			put64(a[0x28:], 18*4096)
+			copy(a.mappingPairs(), []byte{1, 18, 0})
+		})
+	}},
+	{"total of a sparse stream", ProblemRuns, "total allocated size 4096, the runs have 0", func(e *editor) {
+		e.attr(e.find("folder/中文"), typeData, 0, func(a attribute) { put64(a[0x40:], 4096) })
+	}},
+	{"tag in an index entry", ProblemReparse, "reparse tag 0x80000018", func(e *editor) {
+		n := e.find("folder")
+		e.attr(n, typeIndexRoot, 0, func(a attribute) {
+			list, err := nodeEntries(a.value()[16:])
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			list[2].key()[0x3c]++
+		})
+	}},
+	{"length of a key", ProblemIndex, "key of 70 bytes, want 68", func(e *editor) { e.rootEntry(e.find("folder"), func(x nodeEntry) { x[0xa] += 2 }) }},
+	{"$Secure without its view flag", ProblemSystemFile, "record flags 0x1, want 0x9", func(e *editor) {
+		e.record(recSecure, func(r fileRecord) { r[0x16] &^= byte(recordView) })
+	}},
+	{"$Extend without its directory flag", ProblemSystemFile, "record flags 0x1, want 0x3", func(e *editor) {
+		e.record(recExtend, func(r fileRecord) { r[0x16] &^= byte(recordDirectory) })
+	}},
+	{"child of $Extend without its flag", ProblemSystemFile, "$ObjId has record flags 0x9", func(e *editor) {
+		e.record(recObjID, func(r fileRecord) { r[0x16] &^= byte(recordExtend) })
+	}},
+	{"reserved record", ProblemSystemFile, "want it reserved", func(e *editor) {
+		e.record(recReserved+1, func(r fileRecord) { r[0x16] = 0 })
+	}},
+	{"default limits of $Quota", ProblemSystemFile, "no default limits", func(e *editor) {
+		e.attr(recQuota, typeIndexRoot, 1, func(a attribute) { a.value()[indexRootHeader+indexEntryHeader]++ })
+	}},
+}
+
+// TestCheckTellsWhatIsWrong takes mistakes that other tools for NTFS pass over, and chkdsk does not.
+func TestCheckTellsWhatIsWrong(t *testing.T) {
+	sound := sampleVolume(t, 10, &BuildOptions{Size: 24 << 20, Backing: func(info *winfile.Info) []byte {
+		if info.Size() != 70000 {
+			return nil
+		}
+		return pointerTo(info)
+	}})
+	for _, p := range problemsOf(t, openBytes(t, sound)) {
+		t.Errorf("before: %v", p)
+	}
+	for _, tt := range finerCorruptions {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEditor(t, sound)
+			tt.do(e)
+			problems := problemsOf(t, openBytes(t, e.b))
+			if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == tt.want && strings.Contains(p.Text, tt.text) }) {
+				t.Errorf("found %v, want a %s with %q", problems, tt.want, tt.text)
+			}
 		})
 	}
 }

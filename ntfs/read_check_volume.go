@@ -57,6 +57,7 @@ func (c *checkState) systemFiles() error {
 			}
 		}
 	}
+	c.systemKinds()
 	for n, k := range c.inUse {
 		if n >= firstUserFile && k.firstName != 0 && c.names[k.firstName].parent == c.ref(recExtend) {
 			c.extend[c.nameOf(n)] = n
@@ -77,6 +78,25 @@ func (c *checkState) systemFiles() error {
 		c.report(SeverityNote, ProblemVolume, recVolume, "NTFS version %s", v.Version)
 	}
 	return nil
+}
+
+// systemKinds checks which of the first records are directories or have view indexes, and that those in reserve are in use and have no
+// name.
+func (c *checkState) systemKinds() {
+	const kinds = recordDirectory | recordView
+	for n := range int64(len(systemNames)) {
+		want := map[int64]uint16{recRoot: recordDirectory, recExtend: recordDirectory, recSecure: recordView}[n]
+		if k := c.at(uint64(n)); k != nil && k.flags&kinds != want && c.v.Version >= "3" {
+			c.report(SeverityError, ProblemSystemFile, n, "record flags %#x, want %#x", k.flags, want|recordInUse)
+		}
+	}
+	for n := int64(recReserved); n < recReserved+4; n++ {
+		if k := c.at(uint64(n)); k == nil {
+			c.report(SeverityWarning, ProblemSystemFile, n, "not in use, want it reserved")
+		} else if k.firstName != 0 && k.base == 0 {
+			c.report(SeverityWarning, ProblemSystemFile, n, "has the name %q, want none", c.nameOf(n))
+		}
+	}
 }
 
 // mirror compares $MFTMirr with the head of the $MFT, stored bytes with stored bytes. Windows keeps four records of it.
