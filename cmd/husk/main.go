@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,24 +34,26 @@ var (
 	errRefused = errors.New("refused")
 )
 
-// usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is the whole program. It returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	// Files are read and written in pieces of about 1 MiB by a few workers: a larger heap only costs memory.
+	// What grows is the tree, which stays; little comes and goes. So a tighter heap costs hardly any time.
 	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once, should it not heed the first
 	u := ui.New(stdin, stdout, stderr, ui.Language(flagBeforeParsing(args, "--lang")))
 	root := newRoot(u)
+	u.JSON = slices.Contains(args, "--json") // known even if the command line cannot be parsed
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(u.Raw())
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = u.OutputError()
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -60,9 +63,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitInterrupt
 	}
 	u.Error(err, u.HintOf(err))
-	var usage usageError
 	switch {
-	case errors.As(err, &usage):
+	case errors.Is(err, ui.ErrUsage):
 		return exitUsage
 	case errors.Is(err, errDiffers):
 		return exitDiffers
@@ -72,7 +74,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-const gcPercent = 100
+const gcPercent = 50
 
 // flagBeforeParsing finds a flag that is needed before the commands exist, because their help is in that language.
 func flagBeforeParsing(args []string, name string) string {
@@ -102,6 +104,14 @@ func newRoot(u *ui.UI) *cobra.Command {
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return ui.Hint(ui.Usage(fmt.Errorf("unknown command %q", args[0])), "'husk --help' lists the commands")
+			}
+			return c.Help()
+		},
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.checkFlags(c) },
 	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&u.JSON, "json", false, u.T("print JSON lines for programs instead of text"))
@@ -110,7 +120,7 @@ func newRoot(u *ui.UI) *cobra.Command {
 	flags.String("lang", "", u.T("language of the output: en or zh-CN (default: that of the system)"))
 	flags.IntVar(&a.threads, "threads", 0, u.T("work on N things at once (default: number of processors)"))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return ui.Hint(usageError{err}, "see 'husk %s --help'", c.Name())
+		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", c.Name())
 	})
 	root.AddCommand(
 		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newList(a), newCat(a), newDocs(a, root),
@@ -123,6 +133,17 @@ func newRoot(u *ui.UI) *cobra.Command {
 
 {{.UsageString}}`)
 	return root
+}
+
+// checkFlags checks the flags that all commands have.
+func (a *app) checkFlags(c *cobra.Command) error {
+	if a.threads < 0 {
+		return ui.Usage(fmt.Errorf("--threads=%d: want a number above 0", a.threads))
+	}
+	if l := c.Flag("lang").Value.String(); l != "" && !ui.IsLanguage(l) {
+		return ui.Usage(fmt.Errorf("--lang=%s: want en or zh-CN", l))
+	}
+	return nil
 }
 
 const rootLong = `husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
@@ -152,7 +173,7 @@ func usageTemplate(u *ui.UI) string {
 func args(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return ui.Hint(usageError{fmt.Errorf("%d arguments, want: husk %s", len(args), c.Use)}, "see 'husk %s --help'", c.Name())
+			return ui.Hint(ui.Usage(fmt.Errorf("%d arguments, want: husk %s", len(args), c.Use)), "see 'husk %s --help'", c.Name())
 		}
 		return nil
 	}
