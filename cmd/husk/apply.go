@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -60,9 +61,11 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 		spec += ":" + args[1]
 	}
 	isVHD := strings.EqualFold(filepath.Ext(target), ".vhd")
-	if !isVHD && (f.wimboot || f.fixed || f.size != "" || f.label != "" || f.signature != "") {
-		return ui.Hint(usageError{fmt.Errorf("%s is a folder: --wimboot, --size, --fixed, --label and --disk-signature are for disks", target)},
-			"give a TARGET that ends in .vhd")
+	if strings.EqualFold(filepath.Ext(target), ".vhdx") {
+		return ui.Hint(ui.Usage(fmt.Errorf("%s: making VHDX disks: %w", target, errors.ErrUnsupported)), "give a TARGET that ends in .vhd")
+	}
+	if !isVHD && (f.wimboot || f.pointerFlags() || f.fixed || f.check || f.size != "" || f.label != "" || f.signature != "") {
+		return ui.Hint(ui.Usage(fmt.Errorf("%s is a folder: all options but --dry-run are for disks", target)), "give a TARGET that ends in .vhd")
 	}
 	s, err := source.Open(ctx, spec, &source.Options{Warn: a.ui.Warn})
 	if err != nil {
@@ -86,6 +89,11 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	return a.applied(target, r, f.explain)
 }
 
+// pointerFlags reports whether one of the flags is set that only mean something for a disk of pointers.
+func (f *applyFlags) pointerFlags() bool {
+	return f.wimPath != "" || f.wimDisk != "" || f.config != "" || f.explain || f.uefi
+}
+
 // options checks the flags of a disk.
 func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) {
 	o := &deploy.Options{
@@ -93,21 +101,24 @@ func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) 
 	}
 	if f.size != "" {
 		n, err := ui.ParseSize(f.size)
+		if err == nil && n == 0 {
+			err = errors.New("0 bytes")
+		}
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--size: %w", err)}
+			return nil, ui.Usage(fmt.Errorf("--size: %w", err))
 		}
 		o.Size = n
 	}
 	if f.signature != "" {
 		n, err := strconv.ParseUint(strings.TrimPrefix(f.signature, "0x"), 16, 32)
 		if err != nil || n == 0 {
-			return nil, usageError{fmt.Errorf("--disk-signature=%s: want up to 8 hex digits that are not zero", f.signature)}
+			return nil, ui.Usage(fmt.Errorf("--disk-signature=%s: want up to 8 hex digits that are not zero", f.signature))
 		}
 		o.Signature = uint32(n)
 	}
 	if !f.wimboot {
-		if f.wimPath != "" || f.wimDisk != "" || f.config != "" || f.explain || f.uefi {
-			return nil, usageError{fmt.Errorf("--wim-path, --wim-disk, --config, --uefi and --explain go with --wimboot")}
+		if f.pointerFlags() {
+			return nil, ui.Usage(fmt.Errorf("--wim-path, --wim-disk, --config, --uefi and --explain go with --wimboot"))
 		}
 		return o, nil
 	}
@@ -198,6 +209,9 @@ func (f *applyFlags) toFolder(ctx context.Context, a *app, s *source.Source, tar
 	p := a.ui.Start("apply", totals.Bytes)
 	report, err := tree.ApplyFolder(ctx, s.Tree, target, &tree.ApplyOptions{Workers: a.threads, Progress: p.Add})
 	d := p.Done()
+	if errors.Is(err, tree.ErrNotEmpty) {
+		return ui.Hint(fmt.Errorf("%w: %w", errRefused, err), "choose a folder that is empty or does not exist")
+	}
 	if err != nil {
 		return err
 	}

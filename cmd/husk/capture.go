@@ -40,19 +40,19 @@ func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) 
 		WIMs: f.wims, UI: a.ui, Compress: f.compress, Flags: f.flags, RPFix: f.rpfix, NoRPFix: f.norpfix,
 	}
 	if f.rpfix && f.norpfix {
-		return nil, usageError{fmt.Errorf("--rpfix and --norpfix exclude each other")}
+		return nil, ui.Usage(fmt.Errorf("--rpfix and --norpfix exclude each other"))
 	}
 	if f.chunkSize != "" {
 		n, err := ui.ParseSize(f.chunkSize)
 		if err != nil || n <= 0 || n > 1<<30 {
-			return nil, usageError{fmt.Errorf("--chunk-size=%s: want a size such as 4K or 32K", f.chunkSize)}
+			return nil, ui.Usage(fmt.Errorf("--chunk-size=%s: want a size such as 4K or 32K", f.chunkSize))
 		}
 		o.ChunkSize = int(n)
 	}
 	for _, p := range f.properties {
 		name, value, ok := strings.Cut(p, "=")
 		if !ok || name == "" {
-			return nil, usageError{fmt.Errorf("--image-property=%s: want NAME=VALUE", p)}
+			return nil, ui.Usage(fmt.Errorf("--image-property=%s: want NAME=VALUE", p))
 		}
 		o.Properties = append(o.Properties, [2]string{name, value})
 	}

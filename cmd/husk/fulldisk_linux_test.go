@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,23 @@ func TestFullDisk(t *testing.T) {
 	}
 	if status, out := husk(t, "verify", first); status != 0 {
 		t.Errorf("verify: %d\n%s", status, out)
+	}
+}
+
+// TestFullOutput: what could not be printed is not silently missing.
+func TestFullOutput(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"ls", dir}, {"ls", dir, "--json"}, {"dir", dir, "--detailed"}, {"verify", dir}, {"cat", dir, "/file"}, {"--help"}} {
+		if status := run(append(args, "--lang=en"), nil, full, io.Discard); status != exitFailed {
+			t.Errorf("%s: status %d, want %d", args, status, exitFailed)
+		}
 	}
 }

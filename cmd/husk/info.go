@@ -41,7 +41,7 @@ func newInfo(a *app) *cobra.Command {
 			}
 			if !source.IsWIM(path) {
 				if xml || image != "" {
-					return usageError{fmt.Errorf("%s is no WIM: it has no images and no XML", path)}
+					return ui.Usage(fmt.Errorf("%s is no WIM: it has no images and no XML", path))
 				}
 				return a.diskInfo(c, path)
 			}

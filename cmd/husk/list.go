@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -191,7 +192,7 @@ with --wim.`),
 				return fmt.Errorf("%s: %s: %w", s.Path, name, err)
 			}
 			defer r.Close()
-			if _, err := io.Copy(a.ui.Raw(), r); err != nil {
+			if _, err := io.Copy(a.ui.Raw(), contextReader{c.Context(), r}); err != nil {
 				return fmt.Errorf("%s: %s: %w", s.Path, name, err)
 			}
 			return nil
@@ -200,6 +201,19 @@ with --wim.`),
 	c.Flags().StringArrayVar(&wims, "wim", nil, a.ui.T("resolve pointer files through this WIM `file`"))
 	c.Flags().StringVar(&stream, "stream", "", a.ui.T("read this named stream instead of the file's data"))
 	return c
+}
+
+// contextReader ends when the context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
 }
 
 // streamOf finds the blob that cat is to write; nil is an empty stream.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"strconv"
 	"testing"
 
@@ -33,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"damage":  damage,
 			"same":    sameTrees,
 			"reftool": oracle,
+			"exits":   exits,
 		},
 	})
 }
@@ -86,6 +89,23 @@ func sameTrees(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if (d.Total == 0) == neg {
 		ts.Fatalf("%d differences: %v", d.Total, d.List)
+	}
+}
+
+// exits is "exits STATUS PROGRAM ARGS...": runs a program, which must end with the status.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARGS...")
+	}
+	status := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("%q ended with status %d, want %s", args[1:], status, args[0])
 	}
 }
 

@@ -188,7 +188,7 @@ func setProperty(i *wim.ImageInfo, name, value string) error {
 		"NAME": &i.Name, "DESCRIPTION": &i.Description, "FLAGS": &i.Flags, "DISPLAYNAME": &i.DisplayName, "DISPLAYDESCRIPTION": &i.DisplayDescription,
 	}[strings.ToUpper(name)]
 	if text == nil {
-		return fmt.Errorf("--image-property=%s: want NAME, DESCRIPTION, FLAGS, DISPLAYNAME or DISPLAYDESCRIPTION", name)
+		return ui.Usage(fmt.Errorf("--image-property=%s: want NAME, DESCRIPTION, FLAGS, DISPLAYNAME or DISPLAYDESCRIPTION", name))
 	}
 	*text = value
 	return nil
@@ -234,7 +234,7 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	case "none":
 		w.Codec = wim.None
 	default:
-		return nil, fmt.Errorf("--compress=%s: want none, XPRESS or LZX; %w", o.Compress, errors.ErrUnsupported)
+		return nil, ui.Usage(fmt.Errorf("--compress=%s: want none, XPRESS or LZX; %w", o.Compress, errors.ErrUnsupported))
 	}
 	switch level {
 	case "":
@@ -243,7 +243,14 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	case "best":
 		w.Level = wim.Best
 	default:
-		return nil, fmt.Errorf("--compress=%s: level %q, want fast or best", o.Compress, level)
+		return nil, ui.Usage(fmt.Errorf("--compress=%s: level %q, want fast or best", o.Compress, level))
+	}
+	least, most := 4<<10, 64<<10
+	if w.Codec == wim.LZX {
+		least, most = 32<<10, 2<<20
+	}
+	if n := w.ChunkSize; n != 0 && (n < least || n > most || n&(n-1) != 0) {
+		return nil, ui.Usage(fmt.Errorf("--chunk-size=%d: want a power of two from %d to %d", n, least, most))
 	}
 	if o.Wimboot {
 		if w.ChunkSize == 0 {
@@ -251,7 +258,7 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 		}
 		codec := map[wim.Codec]wof.Codec{wim.XPRESS: wof.CodecXPRESS, wim.LZX: wof.CodecLZX}[w.Codec]
 		if err := wof.CheckWIM(wof.WIMFormat{Codec: codec, ChunkSize: uint32(w.ChunkSize)}); err != nil {
-			return nil, fmt.Errorf("--wimboot: %w", err)
+			return nil, ui.Usage(fmt.Errorf("--wimboot: %w", err))
 		}
 	}
 	return w, nil

@@ -44,21 +44,21 @@ func Location(spec, path, wimFile string) (wof.Location, error) {
 	case "mbr":
 		sig, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(first), "0x"), 16, 32)
 		if err != nil || sig == 0 {
-			return wof.Location{}, fmt.Errorf("--wim-disk=%s: disk signature %q, want up to 8 hex digits that are not zero", spec, first)
+			return wof.Location{}, ui.Usage(fmt.Errorf("--wim-disk=%s: disk signature %q, want up to 8 hex digits that are not zero", spec, first))
 		}
 		off, err := strconv.ParseUint(second, 0, 63)
 		if err != nil || off == 0 || off%512 != 0 {
-			return wof.Location{}, fmt.Errorf("--wim-disk=%s: partition offset %q, want bytes, a multiple of 512", spec, second)
+			return wof.Location{}, ui.Usage(fmt.Errorf("--wim-disk=%s: partition offset %q, want bytes, a multiple of 512", spec, second))
 		}
 		return wof.NewMBRLocation(uint32(sig), off, path), nil
 	case "gpt":
 		d, err := guid.Parse(first)
 		if err != nil {
-			return wof.Location{}, fmt.Errorf("--wim-disk=%s: disk: %w", spec, err)
+			return wof.Location{}, ui.Usage(fmt.Errorf("--wim-disk=%s: disk: %w", spec, err))
 		}
 		p, err := guid.Parse(second)
 		if err != nil {
-			return wof.Location{}, fmt.Errorf("--wim-disk=%s: partition: %w", spec, err)
+			return wof.Location{}, ui.Usage(fmt.Errorf("--wim-disk=%s: partition: %w", spec, err))
 		}
 		return wof.NewGPTLocation(d, p, path), nil
 	}
@@ -79,7 +79,7 @@ func locationOn(spec, path string) (wof.Location, error) {
 	} else {
 		var n int
 		if n, err = strconv.Atoi(selector); err != nil {
-			return wof.Location{}, fmt.Errorf("--wim-disk=%s: want a partition number after the colon", spec)
+			return wof.Location{}, ui.Usage(fmt.Errorf("--wim-disk=%s: want a partition number after the colon", spec))
 		}
 		p, err = d.Partition(n)
 	}
@@ -104,8 +104,12 @@ func bootPath(path string) (string, error) {
 	if len(p) >= 2 && p[1] == ':' {
 		p = p[2:]
 	}
-	if !strings.HasPrefix(p, `\`) || len(p) < 2 || strings.HasSuffix(p, `\`) || strings.Contains(p, `\\`) {
-		return "", fmt.Errorf(`--wim-path=%s: want the path of a file on its volume, such as \wimboot\wimboot.wim`, path)
+	rest, ok := strings.CutPrefix(p, `\`)
+	for part := range strings.SplitSeq(rest, `\`) {
+		ok = ok && part != "" && part != "." && part != ".." && !strings.ContainsAny(part, `:*?"<>|`)
+	}
+	if !ok {
+		return "", ui.Usage(fmt.Errorf(`--wim-path=%s: want the path of a file on its volume, such as \wimboot\wimboot.wim`, path))
 	}
 	return p, nil
 }

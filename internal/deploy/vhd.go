@@ -47,10 +47,11 @@ type Wimboot struct {
 const DefaultSize = 25 << 30
 
 const (
-	partitionStart = 1 << 20   // bytes; the alignment of everything since Windows Vista
-	pointerLogSize = 2 << 20   // bytes of $LogFile in a disk of pointers, where it would be the largest thing: Windows' own least
-	pointerBlock   = 512 << 10 // bytes of a block of its VHD: the smaller of the sizes that Windows writes wastes less at the ends
-	growthFactor   = 3         // halves: a plain disk gets at least 1.5 times what its files need
+	partitionStart   = 1 << 20   // bytes; the alignment of everything since Windows Vista
+	pointerLogSize   = 2 << 20   // bytes of $LogFile in a disk of pointers, where it would be the largest thing: Windows' own least
+	pointerBlock     = 512 << 10 // bytes of a block of its VHD: the smaller of the sizes that Windows writes wastes less at the ends
+	pointerBlockMost = 1 << 40   // bytes of a disk with such blocks: their bitmaps must fit into the file beside it
+	growthFactor     = 3         // halves: a plain disk gets at least 1.5 times what its files need
 )
 
 // Result tells what was made.
@@ -131,7 +132,7 @@ func write(ctx context.Context, target string, size int64, table *mbr.Table, lay
 		kind = vhd.Fixed
 	}
 	vo := &vhd.Options{Type: kind, Size: size, ID: guid.New(), Time: time.Now()}
-	if o.Wimboot != nil {
+	if o.Wimboot != nil && size <= pointerBlockMost {
 		vo.BlockSize = pointerBlock
 	}
 	w, err := vhd.Create(f, vo)

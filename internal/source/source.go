@@ -150,6 +150,14 @@ func (s *Source) openFolder(ctx context.Context, o *Options) error {
 }
 
 func (s *Source) openWIM(selector string, o *Options) error {
+	err := s.readWIM(selector, o)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return ui.Hint(err, "convert it first: wimlib-imagex export %s all new.wim --compress=LZX", s.Path)
+	}
+	return err
+}
+
+func (s *Source) readWIM(selector string, o *Options) error {
 	r, err := wim.Open(s.Path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Path, err)

@@ -74,6 +74,9 @@ func (r *ApplyReport) lose(kind, path string, err error) {
 	}
 }
 
+// ErrNotEmpty says that the folder to apply to has something in it.
+var ErrNotEmpty = errors.New("is not empty")
+
 // ApplyFolder makes a tree in a folder of the host. Every name is checked before anything is made; those that the host cannot
 // hold, or that would overwrite something, and files without content to read are returned together as *Problems. Nothing is written outside dir and nothing that
 // was there is changed or removed. If it fails later, the error says what is left in dir.
@@ -185,7 +188,7 @@ func (a *applier) open(dir string) error {
 			err = nil
 		}
 		if err == nil && len(some) > 0 && !a.opts.Into {
-			err = fmt.Errorf("%s is not empty: it has %q", dir, some[0])
+			err = fmt.Errorf("%s %w: it has %q", dir, ErrNotEmpty, some[0])
 		}
 		err = errors.Join(err, f.Close())
 	}

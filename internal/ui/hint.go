@@ -2,6 +2,17 @@ package ui
 
 import "errors"
 
+// ErrUsage marks a command line that cannot be understood.
+var ErrUsage = errors.New("wrong usage")
+
+// Usage marks err as ErrUsage without another word.
+func Usage(err error) error { return usageError{err} }
+
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error        { return e.error }
+func (e usageError) Is(target error) bool { return target == ErrUsage }
+
 // A Hinted error knows what the user can do next. Hint is a message key with its arguments.
 type Hinted struct {
 	Err  error

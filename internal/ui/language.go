@@ -29,6 +29,12 @@ func Language(asked string) string {
 	return "en"
 }
 
+// IsLanguage reports whether a language is one that husk speaks.
+func IsLanguage(l string) bool {
+	l, _, _ = strings.Cut(strings.ToLower(strings.ReplaceAll(l, "_", "-")), "-")
+	return l == "en" || l == "zh"
+}
+
 // Messages returns the Chinese text of every message, by its English one.
 func Messages() map[string]string {
 	b, err := locales.ReadFile("locales/zh-CN.json")

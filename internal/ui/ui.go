@@ -27,7 +27,8 @@ type UI struct {
 	Quiet bool // no progress and no notes
 
 	in       io.Reader
-	out, err io.Writer
+	out      *output
+	err      io.Writer
 	terminal bool // err is a terminal: progress is drawn
 	asks     bool // in is a terminal too: questions can be asked
 	printer  *message.Printer
@@ -38,7 +39,7 @@ type UI struct {
 
 // New returns a session on the given streams in the given language (see [Language]).
 func New(in io.Reader, out, err io.Writer, lang string) *UI {
-	u := &UI{in: in, out: out, err: err, printer: printerFor(lang)}
+	u := &UI{in: in, out: &output{w: out}, err: err, printer: printerFor(lang)}
 	if f, ok := err.(*os.File); ok {
 		u.terminal = term.IsTerminal(int(f.Fd()))
 	}
@@ -96,7 +97,37 @@ func (u *UI) Line(v any) {
 	enc := json.NewEncoder(u.out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		fmt.Fprintln(u.err, "husk:", err)
+		u.out.fail(err)
+	}
+}
+
+// OutputError is the first error of writing to the output stream: a full disk, say, behind a redirection.
+func (u *UI) OutputError() error {
+	u.out.mu.Lock()
+	defer u.out.mu.Unlock()
+	return u.out.err
+}
+
+// output remembers that it failed, so that not every line needs a check.
+type output struct {
+	w   io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.fail(err)
+	}
+	return n, err
+}
+
+func (o *output) fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
 	}
 }
 

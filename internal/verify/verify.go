@@ -3,6 +3,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -75,6 +76,9 @@ func wimFile(ctx context.Context, path string, r *Result, o *Options) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	for _, e := range report.Problems {
+		if errors.Is(e, errors.ErrUnsupported) {
+			return ui.Hint(fmt.Errorf("%s cannot be checked: %w", path, e), "convert it first: wimlib-imagex export %s all new.wim --compress=LZX", path)
+		}
 		r.add("%s: %v", path, e)
 	}
 	r.Blobs, r.Bytes = report.Blobs, report.Bytes
