@@ -441,12 +441,22 @@ var finerCorruptions = []struct {
 	{"child of $Extend without its flag", ProblemSystemFile, "$ObjId has record flags 0x9", func(e *editor) {
 		e.record(recObjID, func(r fileRecord) { r[0x16] &^= byte(recordExtend) })
 	}},
+	{"$Bitmap in its record", ProblemBitmap, "is resident", func(e *editor) { e.attr(recBitmap, typeData, 0, makeResident) }},
+	{"$MFT:$BITMAP in its record", ProblemMFTBitmap, "is resident", func(e *editor) { e.attr(recMFT, typeBitmap, 0, makeResident) }},
 	{"reserved record", ProblemSystemFile, "want it reserved", func(e *editor) {
 		e.record(recReserved+1, func(r fileRecord) { r[0x16] = 0 })
 	}},
 	{"default limits of $Quota", ProblemSystemFile, "no default limits", func(e *editor) {
 		e.attr(recQuota, typeIndexRoot, 1, func(a attribute) { a.value()[indexRootHeader+indexEntryHeader]++ })
 	}},
+}
+
+// makeResident turns a plain attribute into a resident one of 32 bytes.
+func makeResident(a attribute) {
+	a[8] = 0
+	clear(a[0x10:])
+	le.PutUint32(a[0x10:], 32)
+	le.PutUint16(a[0x14:], residentHeader)
 }
 
 // TestCheckTellsWhatIsWrong takes mistakes that other tools for NTFS pass over, and chkdsk does not.

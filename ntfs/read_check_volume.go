@@ -248,6 +248,9 @@ func (c *checkState) clusterBitmap() error {
 		c.report(SeverityError, ProblemBitmap, recBitmap, "%v", err)
 		return nil
 	}
+	if s.extents == nil {
+		c.report(SeverityError, ProblemBitmap, recBitmap, "$Bitmap is resident, drivers want clusters of its own")
+	}
 	need := align((v.Clusters+7)/8, 8)
 	if s.size < need {
 		c.report(SeverityError, ProblemBitmap, recBitmap, "%d bytes, want at least %d for %d clusters", s.size, need, v.Clusters)
@@ -349,6 +352,9 @@ func (c *checkState) mftBitmap() error {
 	if err != nil {
 		c.report(SeverityError, ProblemMFTBitmap, recMFT, "%v", err)
 		return nil
+	}
+	if s.extents == nil {
+		c.report(SeverityError, ProblemMFTBitmap, recMFT, "$BITMAP is resident, drivers want clusters of its own")
 	}
 	if s.size%8 != 0 || s.size*8 < v.records {
 		c.report(SeverityError, ProblemMFTBitmap, recMFT, "%d bytes for %d records, want a multiple of 8 that holds them", s.size, v.records)
