@@ -22,7 +22,8 @@ type Progress struct {
 type bar struct{ *pb.ProgressBar }
 
 const (
-	template  = `{{string . "phase"}} {{percent .}} {{bar . }} {{counters . }} {{speed . "%s/s" ""}} {{rtime . "%s"}}`
+	template  = `{{string . "phase"}} {{percent .}} {{bar . }} {{counters . }} {{speed . "%%s/s" ""}} {{rtime . %q "%%s" ""}}`
+	lineWidth = 79 // columns of a terminal that does not tell, such as a serial line
 	jsonEvery = 500 * time.Millisecond
 )
 
@@ -39,9 +40,12 @@ func (u *UI) Start(phase string, total int64) *Progress {
 	if !u.terminal {
 		return p
 	}
-	b := pb.New64(total).SetTemplateString(template)
+	b := pb.New64(total).SetTemplateString(fmt.Sprintf(template, u.T("%s left", "%s")))
 	b.Set("phase", u.T(phase)).Set(pb.Bytes, true).Set(pb.SIBytesPrefix, false).SetWriter(u.err)
 	b.SetRefreshRate(200 * time.Millisecond)
+	if !u.sized {
+		b.SetWidth(lineWidth)
+	}
 	p.bar = &bar{b}
 	u.mu.Lock()
 	u.bar = p.bar

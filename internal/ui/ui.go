@@ -30,6 +30,7 @@ type UI struct {
 	out      *output
 	err      io.Writer
 	terminal bool // err is a terminal: progress is drawn
+	sized    bool // and tells how wide it is
 	asks     bool // in is a terminal too: questions can be asked
 	printer  *message.Printer
 
@@ -42,6 +43,8 @@ func New(in io.Reader, out, err io.Writer, lang string) *UI {
 	u := &UI{in: in, out: &output{w: out}, err: err, printer: printerFor(lang)}
 	if f, ok := err.(*os.File); ok {
 		u.terminal = term.IsTerminal(int(f.Fd()))
+		width, _, err := term.GetSize(int(f.Fd()))
+		u.sized = err == nil && width > 0
 	}
 	if f, ok := in.(*os.File); ok {
 		u.asks = u.terminal && term.IsTerminal(int(f.Fd()))
