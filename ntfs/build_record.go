@@ -102,9 +102,6 @@ func (l *Layout) appendFileName(b []byte, n int32) []byte {
 	} else {
 		allocated, size = l.dataSizes(f)
 	}
-	if fl.record == recRoot {
-		attributes |= systemFileAttributes
-	}
 	b = le.AppendUint64(b, uint64(allocated))
 	b = le.AppendUint64(b, uint64(size))
 	b = le.AppendUint32(b, uint32(attributes))

@@ -64,6 +64,14 @@ func TestAttributeBitsOfTheTree(t *testing.T) {
 	for _, p := range problemsOf(t, v) {
 		t.Error(p)
 	}
+	_, attrs, err := v.baseAttrs(recRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	std, name := attrs[findAttr(attrs, typeStandardInformation, "")].value(), fileName(attrs[findAttr(attrs, typeFileName, "")].value())
+	if got, want := name.attributes(), winfile.Attributes(le.Uint32(std[0x20:]))|fileNameDirectory; got != want {
+		t.Errorf("root: attributes %#x in $FILE_NAME, want %#x", uint32(got), uint32(want))
+	}
 	tree, err := v.Tree(context.Background())
 	if err != nil {
 		t.Fatal(err)
