@@ -206,21 +206,32 @@ func (r *Result) finish(w *wim.Writer, target string, start time.Time) error {
 	return nil
 }
 
-// pathBelow is the slash path of a file below a folder; "" if it is elsewhere.
+// pathBelow is the slash path of a file below a folder, wherever links lead; "" if it is elsewhere. The file need not exist.
 func pathBelow(dir, file string) string {
-	d, err := filepath.Abs(dir)
+	d, err := realPath(dir)
 	if err != nil {
 		return ""
 	}
-	f, err := filepath.Abs(file)
+	f, err := realPath(file)
 	if err != nil {
-		return ""
+		if f, err = realPath(filepath.Dir(file)); err != nil {
+			return ""
+		}
+		f = filepath.Join(f, filepath.Base(file))
 	}
 	rel, err := filepath.Rel(d, f)
 	if err != nil || !filepath.IsLocal(rel) || rel == "." {
 		return ""
 	}
 	return filepath.ToSlash(rel)
+}
+
+func realPath(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
 }
 
 // writerOptions turns the user's words into a codec.
@@ -273,7 +284,8 @@ func open(ctx context.Context, src, target string, o *Options) (*source.Source, 
 	}
 	excluded, self := 0, pathBelow(src, target)
 	exclude := func(path string, _ bool) bool {
-		if path != self && (conf == nil || !conf.Excluded(path)) {
+		own := self != "" && (path == self || strings.HasPrefix(path, self+atomicfile.TempMark))
+		if !own && (conf == nil || !conf.Excluded(path)) {
 			return false
 		}
 		excluded++

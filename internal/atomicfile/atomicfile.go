@@ -66,12 +66,13 @@ func Create(target string, replace bool) (*File, error) {
 	return &File{File: directio.New(f), target: target, replace: replace}, nil
 }
 
-const tempMark = ".tmp-" // then digits
+// TempMark stands between the name of a file and the digits that its temporary file has.
+const TempMark = ".tmp-"
 
 // createTemp is os.CreateTemp with the rights that a new file has.
 func createTemp(target string) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(target+tempMark+strconv.FormatUint(uint64(rand.Uint32()), 10), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(target+TempMark+strconv.FormatUint(uint64(rand.Uint32()), 10), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
@@ -86,7 +87,7 @@ func removeLeftovers(target string) {
 		return // whatever is wrong with the folder, making the file will tell
 	}
 	for _, n := range names {
-		digits, ok := strings.CutPrefix(n.Name(), filepath.Base(target)+tempMark)
+		digits, ok := strings.CutPrefix(n.Name(), filepath.Base(target)+TempMark)
 		if _, err := strconv.ParseUint(digits, 10, 32); !ok || err != nil || !n.Type().IsRegular() {
 			continue
 		}

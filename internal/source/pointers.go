@@ -1,7 +1,6 @@
 package source
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,7 +33,7 @@ func (w wimBlobs) Blob(h winfile.SHA1) (*winfile.Blob, bool) {
 }
 
 // resolve replaces the pointer files of the tree by what they point to.
-func (s *Source) resolve(_ context.Context, o *Options) error {
+func (s *Source) resolve(o *Options) error {
 	overlay, err := wof.ReadOverlay(s.Tree)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.Path, err)
@@ -69,8 +68,11 @@ func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.
 		return nil, "", fmt.Errorf("WimOverlay.dat has no data source %d", id)
 	}
 	var tried []string
-	for _, path := range s.candidates(entry.Location.Path, o.WIMs) {
+	for i, path := range s.candidates(entry.Location.Path, o.WIMs) {
 		if _, err := os.Stat(path); err != nil {
+			if i < len(o.WIMs) {
+				return nil, "", err // the user's own word
+			}
 			continue
 		}
 		r, err := wim.Open(path)

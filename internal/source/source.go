@@ -233,5 +233,5 @@ func (s *Source) openVolume(ctx context.Context, selector string, o *Options) er
 	if o.Raw {
 		return nil
 	}
-	return s.resolve(ctx, o)
+	return s.resolve(o)
 }
