@@ -100,7 +100,9 @@ func newRoot(u *ui.UI) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "husk",
 		Short:         u.T("Whole Windows systems in one WIM, and small disks of pointers into it"),
-		Long:          u.T(rootLong),
+		Long:          u.T(`husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
+them whose files are pointers into that WIM (WIMBoot). It works on disk images and folders alone: no driver, no mount, no
+Windows tool.`),
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -119,6 +121,8 @@ func newRoot(u *ui.UI) *cobra.Command {
 	flags.BoolVarP(&u.Yes, "yes", "y", false, u.T("answer yes to every question"))
 	flags.String("lang", "", u.T("language of the output: en or zh-CN (default: that of the system)"))
 	flags.IntVar(&a.threads, "threads", 0, u.T("work on N things at once (default: number of processors)"))
+	flags.BoolP("help", "h", false, u.T("tell how the command is used"))
+	root.Flags().BoolP("version", "v", false, u.T("print the version"))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", c.Name())
 	})
@@ -145,10 +149,6 @@ func (a *app) checkFlags(c *cobra.Command) error {
 	}
 	return nil
 }
-
-const rootLong = `husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
-them whose files are pointers into that WIM (WIMBoot). It works on disk images and folders alone: no driver, no mount, no
-Windows tool.`
 
 // usageTemplate is cobra's, translated and without what husk has no use for.
 func usageTemplate(u *ui.UI) string {
