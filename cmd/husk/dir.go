@@ -68,7 +68,7 @@ func (a *app) dirEntry(w io.Writer, path string, e *winfile.Entry, detailed bool
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %-12s "+format+"\n", append([]any{name}, args...)...)
 	}
-	if _, err := fmt.Fprintln(w, path); err != nil {
+	if _, err := fmt.Fprintln(w, printable(path)); err != nil {
 		return err
 	}
 	line("attributes", "%s %#x", i.Attributes, uint32(i.Attributes))
@@ -79,7 +79,7 @@ func (a *app) dirEntry(w io.Writer, path string, e *winfile.Entry, detailed bool
 		line("changed", "%s", t(i.Changed))
 	}
 	if e.ShortName != "" {
-		line("short name", "%s", e.ShortName)
+		line("short name", "%s", printable(e.ShortName))
 	}
 	if i.Links > 1 {
 		line("links", "%d", i.Links)
@@ -95,10 +95,10 @@ func (a *app) dirEntry(w io.Writer, path string, e *winfile.Entry, detailed bool
 	}
 	for _, s := range i.Streams {
 		if s.Data == nil {
-			line("stream", "%s: empty", s.Name)
+			line("stream", "%s: empty", printable(s.Name))
 			continue
 		}
-		line("stream", "%s: %d bytes %s", s.Name, s.Data.Size, knownHash(s.Data))
+		line("stream", "%s: %d bytes %s", printable(s.Name), s.Data.Size, knownHash(s.Data))
 	}
 	if x := i.Extra; x != nil {
 		if len(x.ObjectID) > 0 {

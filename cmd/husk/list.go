@@ -87,7 +87,7 @@ func (a *app) listEntry(w io.Writer, path string, e *winfile.Entry, long bool) e
 		return nil
 	}
 	if !long {
-		_, err := fmt.Fprintln(w, path)
+		_, err := fmt.Fprintln(w, printable(path))
 		return err
 	}
 	tail := ""
@@ -97,7 +97,7 @@ func (a *app) listEntry(w io.Writer, path string, e *winfile.Entry, long bool) e
 	if e.ShortName != "" {
 		tail += "  (" + e.ShortName + ")"
 	}
-	_, err := fmt.Fprintf(w, "%s %3d %13d  %s  %s%s\n", i.Attributes, i.Links, i.Size(), i.Written.Time().Format(time.DateTime), path, tail)
+	_, err := fmt.Fprintf(w, "%s %3d %13d  %s  %s%s\n", i.Attributes, i.Links, i.Size(), i.Written.Time().Format(time.DateTime), printable(path), printable(tail))
 	return err
 }
 

@@ -98,9 +98,9 @@ type app struct {
 func newRoot(u *ui.UI) *cobra.Command {
 	a := &app{ui: u}
 	root := &cobra.Command{
-		Use:           "husk",
-		Short:         u.T("Whole Windows systems in one WIM, and small disks of pointers into it"),
-		Long:          u.T(`husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
+		Use:   "husk",
+		Short: u.T("Whole Windows systems in one WIM, and small disks of pointers into it"),
+		Long: u.T(`husk keeps whole Windows systems as images in one compressed WIM file, equal files stored once, and makes small VHDs from
 them whose files are pointers into that WIM (WIMBoot). It works on disk images and folders alone: no driver, no mount, no
 Windows tool.`),
 		Version:       version(),
