@@ -6,62 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
+
+	"husk/compress/internal/codectest"
 )
-
-// executable returns bytes of this test's own program: machine code and tables, much like a DLL.
-func executable(tb testing.TB, n int) []byte {
-	tb.Helper()
-	name, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if len(data) < n {
-		tb.Fatalf("the test program has %d bytes, want %d", len(data), n)
-	}
-	return data[:n]
-}
-
-func noise(n int) []byte {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(rnd.Uint32())
-	}
-	return p
-}
-
-// text returns n bytes of made-up prose with some order to it.
-func text(n int) []byte {
-	rnd := rand.New(rand.NewPCG(3, 4))
-	words := strings.Fields("the registry of a system holds keys and values which name drivers services files paths " +
-		"C:\\Windows\\System32 version=\"6.1.7601\" <assemblyIdentity publicKeyToken=\"31bf3856ad364e35\" /> 策略 组件")
-	var b bytes.Buffer
-	for b.Len() < n {
-		b.WriteString(words[int(rnd.ExpFloat64()*6)%len(words)])
-		b.WriteString([]string{" ", " ", " ", ", ", ".\r\n", fmt.Sprint(" ", rnd.IntN(1000), " ")}[rnd.IntN(6)])
-	}
-	return b.Bytes()[:n]
-}
-
-// skewed returns bytes whose frequencies are Fibonacci numbers, so that Huffman's code would exceed 16 bits.
-func skewed() []byte {
-	var p []byte
-	a, b := 1, 1
-	for sym := 0; len(p)+a <= 1<<16; sym++ {
-		p = append(p, bytes.Repeat([]byte{byte(sym)}, a)...)
-		a, b = b, a+b
-	}
-	rnd := rand.New(rand.NewPCG(5, 6))
-	rnd.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
-	return p
-}
 
 // calls returns noise full of what the call filter takes for calls, at the edges of its ranges too.
 func calls(n int) []byte {
@@ -95,13 +44,13 @@ func structured(n int) []byte {
 func samples(tb testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"zero":       make([]byte, 3<<14),
-		"text":       text(1 << 16),
-		"executable": executable(tb, 2<<20)[1<<20:][:5<<15],
-		"noise":      noise(40000),
-		"skewed":     skewed(),
-		"periodic":   bytes.Repeat(noise(300), 220),
-		"far":        bytes.Repeat(append(noise(30000), make([]byte, 2700)...), 4),
-		"run, noise": append(make([]byte, 30000), noise(20000)...),
+		"text":       codectest.Text(1 << 16),
+		"executable": codectest.Executable(tb, 2<<20)[1<<20:][:5<<15],
+		"noise":      codectest.Noise(40000),
+		"skewed":     codectest.Skewed(),
+		"periodic":   bytes.Repeat(codectest.Noise(300), 220),
+		"far":        bytes.Repeat(append(codectest.Noise(30000), make([]byte, 2700)...), 4),
+		"run, noise": append(make([]byte, 30000), codectest.Noise(20000)...),
 		"calls":      calls(1 << 16),
 		"structured": structured(1 << 16),
 	}
@@ -109,35 +58,26 @@ func samples(tb testing.TB) map[string][]byte {
 
 var levels = map[string]Level{"fast": Fast, "default": Default, "best": Best}
 
+// codecs are the levels, with the smallest window.
+func codecs() (all []codectest.Codec) {
+	for _, name := range []string{"fast", "default", "best"} {
+		all = append(all, codectest.Codec{
+			Level:           name,
+			NewCompressor:   func() codectest.Compressor { return NewCompressor(minWindow, levels[name]) },
+			NewDecompressor: func() codectest.Decompressor { return NewDecompressor(minWindow) },
+		})
+	}
+	return all
+}
+
 // roundTrip compresses one chunk, expands it with both decoders and returns the compressed size.
 func roundTrip(t *testing.T, c *Compressor, plain []byte) int {
 	t.Helper()
-	buf := bytes.Repeat([]byte{0xee}, len(plain)+8)
-	n := c.Compress(buf, plain)
-	if n == 0 {
-		return 0
-	}
-	if n >= len(plain) {
-		t.Fatalf("Compress of %d bytes = %d, want less", len(plain), n)
-	}
-	for i, b := range buf[n:] {
-		if b != 0xee {
-			t.Fatalf("Compress = %d wrote byte %d", n, n+i)
-		}
-	}
-	got, err := sameAsReference(len(plain), buf[:n], c.window)
-	if err != nil {
-		t.Fatalf("our %d bytes: %v", n, err)
-	}
-	if !bytes.Equal(got, plain) {
-		t.Fatalf("our %d bytes do not become the plain %d", n, len(plain))
-	}
-	if len(plain) > 4096 {
-		return n
-	}
-	short := buf[:n-1]
-	if m := c.Compress(short, plain); m != 0 {
-		t.Fatalf("Compress into %d bytes = %d, want 0", len(short), m)
+	n := codectest.RoundTrip(t, c, plain, func(size int, chunk []byte) ([]byte, error) {
+		return sameAsReference(size, chunk, c.window)
+	})
+	if len(plain) <= 4096 {
+		codectest.TooShort(t, c, plain, n)
 	}
 	return n
 }
@@ -166,7 +106,7 @@ func TestWindows(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(window, "/", levelName), func(t *testing.T) {
 				c := NewCompressor(window, level)
-				far := append(noise(2000), make([]byte, window-2000)...)
+				far := append(codectest.Noise(2000), make([]byte, window-2000)...)
 				for gap := range 5 { // offsets to window-1; those above window-3 do not exist
 					copy(far[window-500*(gap+1):], far[500*gap-gap+4:][:500])
 				}
@@ -197,7 +137,7 @@ func TestSmall(t *testing.T) {
 // TestCallFilter puts call instructions at all places of a chunk's end, where the last ones are left alone.
 func TestCallFilter(t *testing.T) {
 	for tail := range 16 {
-		plain := text(1000)
+		plain := codectest.Text(1000)
 		copy(plain[len(plain)-5-tail:], "\xe8\x10\x20\x00\x00")
 		chunk := bytes.Clone(plain)
 		callFilter(chunk, absolute)
@@ -238,45 +178,15 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-func TestNoise(t *testing.T) {
-	for name, level := range levels {
-		buf := make([]byte, minWindow)
-		if n := NewCompressor(minWindow, level).Compress(buf, noise(minWindow)); n != 0 {
-			t.Errorf("%s: noise compressed to %d bytes, want 0", name, n)
-		}
-	}
-}
+func TestNoise(t *testing.T) { codectest.TestNoise(t, codecs(), minWindow) }
 
-// TestDeterministic compresses with a fresh Compressor and one that has seen other chunks.
 func TestDeterministic(t *testing.T) {
-	for name, level := range levels {
-		used := NewCompressor(minWindow, level)
-		for sample, plain := range map[string][]byte{"text": text(5000), "structured": structured(3000)} {
-			for _, n := range []int{len(plain), 2000} {
-				plain := plain[:n]
-				a, b := make([]byte, n), make([]byte, n)
-				a, b = a[:NewCompressor(minWindow, level).Compress(a, plain)], b[:used.Compress(b, plain)]
-				if !bytes.Equal(a, b) {
-					t.Errorf("%s, %s, %d bytes: the result depends on earlier chunks", name, sample, n)
-				}
-			}
-		}
-	}
+	samples := map[string][]byte{"text": codectest.Text(5000), "structured": structured(3000)}
+	codectest.TestDeterministic(t, codecs(), samples, 5000, 2000)
 }
 
 func TestNoAllocation(t *testing.T) {
-	plain := executable(t, 1<<20)[1<<20-minWindow:]
-	for name, level := range levels {
-		c, d := NewCompressor(minWindow, level), NewDecompressor(minWindow)
-		buf, got := make([]byte, len(plain)), make([]byte, len(plain))
-		if n := testing.AllocsPerRun(1, func() {
-			if err := d.Decompress(got, buf[:c.Compress(buf, plain)]); err != nil {
-				t.Fatal(err)
-			}
-		}); n != 0 {
-			t.Errorf("%s: %v allocations per chunk, want 0", name, n)
-		}
-	}
+	codectest.TestNoAllocation(t, codecs(), codectest.Executable(t, 1<<20)[1<<20-minWindow:])
 }
 
 // TestDamaged expands truncated and bit-flipped chunks.
@@ -427,7 +337,7 @@ func FuzzDecompress(f *testing.F) {
 	f.Add(uint16(4), bitString(f, verbatim4+twoLiterals+noMatches+noLengths+"0 1 1 0"))
 	f.Add(uint16(4), bitString(f, "011 0 4:16|01000000 02000000 03000000 61626364"))
 	c := NewCompressor(minWindow, Default)
-	for _, data := range [][]byte{make([]byte, 4096), text(4096), calls(3000), executable(f, 1<<20)[1<<20-9000:]} {
+	for _, data := range [][]byte{make([]byte, 4096), codectest.Text(4096), calls(3000), codectest.Executable(f, 1<<20)[1<<20-9000:]} {
 		buf := make([]byte, len(data))
 		f.Add(uint16(len(data)), buf[:c.Compress(buf, data)])
 	}
@@ -447,8 +357,8 @@ func FuzzDecompress(f *testing.F) {
 
 func FuzzCompress(f *testing.F) {
 	f.Add([]byte{}, uint16(0), byte(1))
-	f.Add(text(600), uint16(3), byte(2))
-	f.Add(skewed()[:2000], uint16(1), byte(3))
+	f.Add(codectest.Text(600), uint16(3), byte(2))
+	f.Add(codectest.Skewed()[:2000], uint16(1), byte(3))
 	f.Add(calls(500), uint16(40), byte(2))
 	var compressors [Best + 1]*Compressor
 	for _, level := range levels {
@@ -460,58 +370,6 @@ func FuzzCompress(f *testing.F) {
 	})
 }
 
-func benchmarkData(b *testing.B) map[string][]byte {
-	return map[string][]byte{"text": text(1 << 20), "dll": executable(b, 2<<20)[1<<20:], "noise": noise(1 << 20)}
-}
+func BenchmarkCompress(b *testing.B) { codectest.BenchmarkCompress(b, codecs(), minWindow) }
 
-func BenchmarkCompress(b *testing.B) {
-	for _, level := range []string{"fast", "default", "best"} {
-		for name, data := range benchmarkData(b) {
-			b.Run(level+"/"+name, func(b *testing.B) {
-				c := NewCompressor(minWindow, levels[level])
-				buf := make([]byte, minWindow)
-				b.SetBytes(int64(len(data)))
-				total := 0
-				for b.Loop() {
-					total = 0
-					for i := 0; i < len(data); i += minWindow {
-						n := c.Compress(buf, data[i:i+minWindow])
-						if n == 0 {
-							n = minWindow
-						}
-						total += n
-					}
-				}
-				b.ReportMetric(100*float64(total)/float64(len(data)), "%size")
-			})
-		}
-	}
-}
-
-func BenchmarkDecompress(b *testing.B) {
-	for name, data := range benchmarkData(b) {
-		c := NewCompressor(minWindow, Default)
-		var chunks [][]byte
-		for i := 0; i < len(data); i += minWindow {
-			buf := make([]byte, minWindow)
-			if n := c.Compress(buf, data[i:i+minWindow]); n != 0 {
-				chunks = append(chunks, buf[:n])
-			}
-		}
-		if len(chunks) == 0 {
-			continue
-		}
-		b.Run(name, func(b *testing.B) {
-			d := NewDecompressor(minWindow)
-			out := make([]byte, minWindow)
-			b.SetBytes(int64(len(chunks) * minWindow))
-			for b.Loop() {
-				for _, chunk := range chunks {
-					if err := d.Decompress(out, chunk); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-		})
-	}
-}
+func BenchmarkDecompress(b *testing.B) { codectest.BenchmarkDecompress(b, codecs()[1], minWindow) }

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
+
+	"husk/compress/internal/codectest"
 )
 
 var levels = map[string]Level{"fast": Fast, "default": Default, "best": Best}
@@ -53,104 +54,44 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// executable returns bytes of this test's own program: machine code and tables, much like a DLL.
-func executable(tb testing.TB, n int) []byte {
-	tb.Helper()
-	name, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if len(data) < n {
-		tb.Fatalf("the test program has %d bytes, want %d", len(data), n)
-	}
-	return data[:n]
-}
-
-func noise(n int) []byte {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(rnd.Uint32())
-	}
-	return p
-}
-
-// text returns n bytes of made-up prose with some order to it.
-func text(n int) []byte {
-	rnd := rand.New(rand.NewPCG(3, 4))
-	words := strings.Fields("the registry of a system holds keys and values which name drivers services files paths " +
-		"C:\\Windows\\System32 version=\"6.1.7601\" <assemblyIdentity publicKeyToken=\"31bf3856ad364e35\" /> 策略 组件")
-	var b bytes.Buffer
-	for b.Len() < n {
-		b.WriteString(words[int(rnd.ExpFloat64()*6)%len(words)])
-		b.WriteString([]string{" ", " ", " ", ", ", ".\r\n", fmt.Sprint(" ", rnd.IntN(1000), " ")}[rnd.IntN(6)])
-	}
-	return b.Bytes()[:n]
-}
-
-// skewed returns bytes whose frequencies are Fibonacci numbers, so that Huffman's code would exceed 15 bits.
-func skewed() []byte {
-	var p []byte
-	a, b := 1, 1
-	for sym := 0; len(p)+a <= maxChunk; sym++ {
-		p = append(p, bytes.Repeat([]byte{byte(sym)}, a)...)
-		a, b = b, a+b
-	}
-	rnd := rand.New(rand.NewPCG(5, 6))
-	rnd.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
-	return p
-}
-
 func samples(tb testing.TB) map[string][]byte {
 	return map[string][]byte{
 		"zero":       make([]byte, maxChunk+maxChunk/2),
-		"text":       text(2 * maxChunk),
-		"executable": executable(tb, 200000),
-		"noise":      noise(2 * maxChunk),
-		"skewed":     skewed(),
-		"periodic":   bytes.Repeat(noise(300), 440),
-		"far":        bytes.Repeat(append(noise(30000), make([]byte, 2700)...), 4),
-		"run, noise": append(make([]byte, 40000), noise(90000)...),
+		"text":       codectest.Text(2 * maxChunk),
+		"executable": codectest.Executable(tb, 200000),
+		"noise":      codectest.Noise(2 * maxChunk),
+		"skewed":     codectest.Skewed(),
+		"periodic":   bytes.Repeat(codectest.Noise(300), 440),
+		"far":        bytes.Repeat(append(codectest.Noise(30000), make([]byte, 2700)...), 4),
+		"run, noise": append(make([]byte, 40000), codectest.Noise(90000)...),
 	}
+}
+
+func codecs() (all []codectest.Codec) {
+	for _, name := range []string{"fast", "default", "best"} {
+		all = append(all, codectest.Codec{
+			Level:           name,
+			NewCompressor:   func() codectest.Compressor { return NewCompressor(levels[name]) },
+			NewDecompressor: func() codectest.Decompressor { return new(Decompressor) },
+		})
+	}
+	return all
 }
 
 // roundTrip compresses one chunk, expands it with both decoders and returns the compressed size.
 func roundTrip(t *testing.T, c *Compressor, plain []byte) int {
 	t.Helper()
-	buf := make([]byte, len(plain)+8)
-	for i := range buf {
-		buf[i] = 0xee
-	}
-	n := c.Compress(buf, plain)
-	if n == 0 {
-		return 0
-	}
-	if n >= len(plain) {
-		t.Fatalf("Compress of %d bytes = %d, want less", len(plain), n)
-	}
-	for i, b := range buf[n:] {
-		if b != 0xee {
-			t.Fatalf("Compress = %d wrote byte %d", n, n+i)
+	n := codectest.RoundTrip(t, c, plain, func(size int, chunk []byte) ([]byte, error) {
+		got := make([]byte, size)
+		if err := Decompress(got, chunk); err != nil {
+			return nil, err
 		}
-	}
-	got := make([]byte, len(plain))
-	if err := Decompress(got, buf[:n]); err != nil {
-		t.Fatalf("Decompress of our %d bytes: %v", n, err)
-	}
-	if !bytes.Equal(got, plain) {
-		t.Fatalf("Decompress of our %d bytes differs from the plain %d", n, len(plain))
-	}
-	if got, err := reference(len(plain), buf[:n]); err != nil || !bytes.Equal(got, plain) {
-		t.Fatalf("reference decoder of our %d bytes: %v, equal %t", n, err, bytes.Equal(got, plain))
-	}
-	short := buf[:n-1]
-	if m := c.Compress(short, plain); m != 0 {
-		t.Fatalf("Compress into %d bytes = %d, want 0", len(short), m)
-	}
+		if want, err := reference(size, chunk); err != nil || !bytes.Equal(got, want) {
+			return nil, fmt.Errorf("reference decoder: %v, equal %t", err, bytes.Equal(got, want))
+		}
+		return got, nil
+	})
+	codectest.TooShort(t, c, plain, n)
 	return n
 }
 
@@ -193,46 +134,14 @@ func TestSmall(t *testing.T) {
 	}
 }
 
-func TestNoise(t *testing.T) {
-	for name, level := range levels {
-		buf := make([]byte, maxChunk)
-		if n := NewCompressor(level).Compress(buf, noise(maxChunk)); n != 0 {
-			t.Errorf("%s: noise compressed to %d bytes, want 0", name, n)
-		}
-	}
-}
+func TestNoise(t *testing.T) { codectest.TestNoise(t, codecs(), maxChunk) }
 
-// TestDeterministic compresses with a fresh Compressor and one that has seen other chunks.
 func TestDeterministic(t *testing.T) {
-	for name, level := range levels {
-		used := NewCompressor(level)
-		for sample, data := range samples(t) {
-			for _, n := range []int{32768, 4096, 5000} {
-				plain := data[:n]
-				fresh := NewCompressor(level)
-				a, b := make([]byte, n), make([]byte, n)
-				a, b = a[:fresh.Compress(a, plain)], b[:used.Compress(b, plain)]
-				if !bytes.Equal(a, b) {
-					t.Errorf("%s, %s, %d bytes: the result depends on earlier chunks", name, sample, n)
-				}
-			}
-		}
-	}
+	codectest.TestDeterministic(t, codecs(), samples(t), 32768, 4096, 5000)
 }
 
 func TestNoAllocation(t *testing.T) {
-	plain := executable(t, 65536)
-	for name, level := range levels {
-		c, d := NewCompressor(level), new(Decompressor)
-		buf, got := make([]byte, len(plain)), make([]byte, len(plain))
-		if n := testing.AllocsPerRun(5, func() {
-			if err := d.Decompress(got, buf[:c.Compress(buf, plain)]); err != nil {
-				t.Fatal(err)
-			}
-		}); n != 0 {
-			t.Errorf("%s: %v allocations per chunk, want 0", name, n)
-		}
-	}
+	codectest.TestNoAllocation(t, codecs(), codectest.Executable(t, maxChunk))
 }
 
 // TestDamaged expands truncated and bit-flipped chunks. The reference decoder is stricter, so what it accepts must be
@@ -317,7 +226,7 @@ func FuzzDecompress(f *testing.F) {
 		f.Add(uint16(len(v.plain)), append(chunk, v.stream...))
 	}
 	c := NewCompressor(Default)
-	for _, data := range [][]byte{make([]byte, 4096), text(4096), skewed()[:4096]} {
+	for _, data := range [][]byte{make([]byte, 4096), codectest.Text(4096), codectest.Skewed()[:4096]} {
 		buf := make([]byte, len(data))
 		f.Add(uint16(len(data)), buf[:c.Compress(buf, data)])
 	}
@@ -342,9 +251,9 @@ func FuzzDecompress(f *testing.F) {
 
 func FuzzCompress(f *testing.F) {
 	f.Add([]byte{}, uint16(0), byte(1))
-	f.Add(text(600), uint16(3), byte(2))
-	f.Add(skewed()[:2000], uint16(1), byte(3))
-	f.Add(noise(100), uint16(40), byte(2))
+	f.Add(codectest.Text(600), uint16(3), byte(2))
+	f.Add(codectest.Skewed()[:2000], uint16(1), byte(3))
+	f.Add(codectest.Noise(100), uint16(40), byte(2))
 	var compressors [Best + 1]*Compressor
 	for _, level := range levels {
 		compressors[level] = NewCompressor(level)
@@ -355,62 +264,6 @@ func FuzzCompress(f *testing.F) {
 	})
 }
 
-func benchmarkData(b *testing.B) map[string][]byte {
-	return map[string][]byte{"text": text(1 << 20), "dll": executable(b, 2<<20)[1<<20:], "noise": noise(1 << 20)}
-}
+func BenchmarkCompress(b *testing.B) { codectest.BenchmarkCompress(b, codecs(), 4096, 32768) }
 
-func BenchmarkCompress(b *testing.B) {
-	for _, level := range []string{"fast", "default", "best"} {
-		for name, data := range benchmarkData(b) {
-			for _, size := range []int{4096, 32768} {
-				b.Run(fmt.Sprint(level, "/", name, "/", size), func(b *testing.B) {
-					c := NewCompressor(levels[level])
-					buf := make([]byte, size)
-					b.SetBytes(int64(len(data)))
-					total := 0
-					for b.Loop() {
-						total = 0
-						for i := 0; i < len(data); i += size {
-							n := c.Compress(buf, data[i:i+size])
-							if n == 0 {
-								n = size
-							}
-							total += n
-						}
-					}
-					b.ReportMetric(100*float64(total)/float64(len(data)), "%size")
-				})
-			}
-		}
-	}
-}
-
-func BenchmarkDecompress(b *testing.B) {
-	for name, data := range benchmarkData(b) {
-		for _, size := range []int{4096, 32768} {
-			c := NewCompressor(Default)
-			var chunks [][]byte
-			for i := 0; i < len(data); i += size {
-				buf := make([]byte, size)
-				if n := c.Compress(buf, data[i:i+size]); n != 0 {
-					chunks = append(chunks, buf[:n])
-				}
-			}
-			if len(chunks) == 0 {
-				continue
-			}
-			b.Run(fmt.Sprint(name, "/", size), func(b *testing.B) {
-				d := new(Decompressor)
-				out := make([]byte, size)
-				b.SetBytes(int64(len(chunks) * size))
-				for b.Loop() {
-					for _, chunk := range chunks {
-						if err := d.Decompress(out, chunk); err != nil {
-							b.Fatal(err)
-						}
-					}
-				}
-			})
-		}
-	}
-}
+func BenchmarkDecompress(b *testing.B) { codectest.BenchmarkDecompress(b, codecs()[1], 4096, 32768) }
