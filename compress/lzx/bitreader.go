@@ -1,6 +1,10 @@
 package lzx
 
-import "fmt"
+import (
+	"fmt"
+
+	"husk/compress/internal/lzhuff"
+)
 
 // A bitReader reads the units of a chunk. The next bits stand at the top of acc; n of them count, whatever is below was
 // ORed in early and is the same when ORed in again. n is below 0 once more was taken than src has: it stays so, as then
@@ -15,7 +19,7 @@ type bitReader struct {
 // refill makes n at least 48, unless src ends.
 func (r *bitReader) refill() {
 	if len(r.src)-r.pos >= 8 {
-		r.acc |= swapUnits(le.Uint64(r.src[r.pos:])) >> (r.n & 63)
+		r.acc |= lzhuff.SwapUnits(le.Uint64(r.src[r.pos:])) >> (r.n & 63)
 		units := (63 - r.n) >> 4
 		r.pos += 2 * units
 		r.n += 16 * units

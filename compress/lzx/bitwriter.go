@@ -1,5 +1,7 @@
 package lzx
 
+import "husk/compress/internal/lzhuff"
+
 // A bitWriter appends bits to units.
 type bitWriter struct {
 	buf []byte // 8 bytes longer than what will be written
@@ -14,7 +16,7 @@ func (w *bitWriter) reset() { w.acc, w.n, w.pos = 0, 0, 0 }
 func (w *bitWriter) put(v uint64, k int) {
 	n := w.n + k
 	acc := w.acc | v<<((64-n)&63) // n is 0 only if v is
-	le.PutUint64(w.buf[w.pos:], swapUnits(acc))
+	le.PutUint64(w.buf[w.pos:], lzhuff.SwapUnits(acc))
 	w.acc = acc << (n &^ 15 & 63)
 	w.pos += n >> 4 << 1
 	w.n = n & 15

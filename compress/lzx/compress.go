@@ -1,6 +1,10 @@
 package lzx
 
-import "fmt"
+import (
+	"fmt"
+
+	"husk/compress/internal/lzhuff"
+)
 
 // A Level trades speed for size.
 type Level int
@@ -79,6 +83,7 @@ func NewCompressor(window int, level Level) *Compressor {
 	slots := numSlots(window)
 	mainSymbols := firstMatch + slotSymbols*slots
 	size := min(window, segment)
+	builder := new(lzhuff.Builder)
 	c := &Compressor{
 		window:    window,
 		slots:     slots,
@@ -87,10 +92,10 @@ func NewCompressor(window int, level Level) *Compressor {
 		matches:   matches{make([]item, 8*size), make([]uint32, size+1)},
 		items:     make([]item, 0, size),
 		optimal:   newOptimal(size),
-		main:      newCode(mainSymbols, maxCodeLen),
-		length:    newCode(lengthSymbols, maxCodeLen),
-		aligned:   newCode(alignedSymbols, maxAlignedLen),
-		pre:       newCode(preSymbols, maxPreLen),
+		main:      newCode(builder, mainSymbols, maxCodeLen),
+		length:    newCode(builder, lengthSymbols, maxCodeLen),
+		aligned:   newCode(builder, alignedSymbols, maxAlignedLen),
+		pre:       newCode(builder, preSymbols, maxPreLen),
 		oldMain:   make([]uint8, mainSymbols),
 		oldLength: make([]uint8, lengthSymbols),
 		header:    make([]preItem, 0, mainSymbols+lengthSymbols),

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+
+	"husk/compress/internal/lzhuff"
 )
 
 // ErrCorrupt is wrapped by every error of Decompress.
@@ -194,7 +196,7 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 	}
 	for out < end {
 		if len(src)-pos >= 8 {
-			acc |= swapUnits(le.Uint64(src[pos:])) >> (n & 63)
+			acc |= lzhuff.SwapUnits(le.Uint64(src[pos:])) >> (n & 63)
 			units := (63 - n) >> 4
 			pos += 2 * units
 			n += 16 * units
@@ -223,7 +225,7 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 
 		if n < 48 {
 			if len(src)-pos >= 8 {
-				acc |= swapUnits(le.Uint64(src[pos:])) >> (n & 63)
+				acc |= lzhuff.SwapUnits(le.Uint64(src[pos:])) >> (n & 63)
 				units := (63 - n) >> 4
 				pos += 2 * units
 				n += 16 * units
@@ -287,31 +289,11 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
 			le.PutUint64(dst[out+8:], le.Uint64(dst[from+8:]))
 		} else {
-			copyMatch(dst, out, int(offset), length)
+			lzhuff.CopyMatch(dst, out, int(offset), length)
 		}
 		out += length
 	}
 	r.acc, r.n, r.pos = acc, n, pos
 	*recent = [repeatSlots]uint32{r0, r1, r2}
 	return nil
-}
-
-// copyMatch copies length bytes from offset bytes back to dst[out:]. Both ranges are inside dst. Up to 8 bytes after may
-// be overwritten.
-func copyMatch(dst []byte, out, offset, length int) {
-	from, end := out-offset, out+length
-	if offset >= 8 && end+8 <= len(dst) {
-		for ; out < end; out, from = out+8, from+8 {
-			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
-		}
-		return
-	}
-	// What is copied grows by what was copied, so long runs take few steps.
-	for length > offset {
-		copy(dst[out:out+offset], dst[from:])
-		out += offset
-		length -= offset
-		offset *= 2
-	}
-	copy(dst[out:out+length], dst[from:])
 }

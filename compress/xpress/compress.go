@@ -3,6 +3,8 @@ package xpress
 import (
 	"fmt"
 	"math/bits"
+
+	"husk/compress/internal/lzhuff"
 )
 
 // A Level trades speed for size.
@@ -187,7 +189,7 @@ func (w *unitWriter) write(c *Compressor, items []uint32) {
 		e := c.emit[it%numSymbols]
 		n += int(e & 0xff)
 		acc |= (e>>8 | uint64(it>>9)) << ((64 - n) & 63)
-		le.PutUint64(c.units[pos:], swapUnits(acc))
+		le.PutUint64(c.units[pos:], lzhuff.SwapUnits(acc))
 		full := n &^ 15
 		acc <<= full & 63
 		pos += full >> 3

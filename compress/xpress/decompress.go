@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"husk/compress/internal/lzhuff"
 )
 
 // ErrCorrupt is wrapped by every error of Decompress.
@@ -114,7 +116,7 @@ func (d *Decompressor) expand(dst, src []byte) error {
 	n, pos, out := 0, lengthsSize, 0
 	for out < len(dst) {
 		if len(src)-pos >= 8 {
-			acc |= swapUnits(le.Uint64(src[pos:])) >> (n & 63)
+			acc |= lzhuff.SwapUnits(le.Uint64(src[pos:])) >> (n & 63)
 			units := (63 - n) >> 4
 			pos += 2 * units
 			n += 16 * units
@@ -183,7 +185,7 @@ func (d *Decompressor) expand(dst, src []byte) error {
 			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
 			le.PutUint64(dst[out+8:], le.Uint64(dst[from+8:]))
 		} else {
-			copyMatch(dst, out, offset, length)
+			lzhuff.CopyMatch(dst, out, offset, length)
 		}
 		out += length
 	}
@@ -207,25 +209,6 @@ func (d *Decompressor) lookUpLong(code uint32) uint16 {
 	}
 	i := d.index[l] + (code-d.first[l])>>(maxCodeLen-l)
 	return d.symbols[i]<<4 | uint16(l)
-}
-
-// copyMatch copies length bytes from offset bytes back to dst[out:]. Both ranges are inside dst.
-func copyMatch(dst []byte, out, offset, length int) {
-	from, end := out-offset, out+length
-	if offset >= 8 && end+8 <= len(dst) {
-		for ; out < end; out, from = out+8, from+8 {
-			le.PutUint64(dst[out:], le.Uint64(dst[from:]))
-		}
-		return
-	}
-	// What is copied grows by what was copied, so long runs take few steps.
-	for length > offset {
-		copy(dst[out:out+offset], dst[from:])
-		out += offset
-		length -= offset
-		offset *= 2
-	}
-	copy(dst[out:out+length], dst[from:])
 }
 
 func endsEarly(src []byte, out int) error {

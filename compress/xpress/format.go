@@ -16,11 +16,3 @@ const (
 )
 
 var le = binary.LittleEndian
-
-// swapUnits reverses the order of the four 16-bit units in x, so that a little-endian load of four units gives the bits
-// of the first unit at the top.
-func swapUnits(x uint64) uint64 {
-	const low = 0x0000ffff0000ffff
-	x = x>>16&low | x&low<<16
-	return x>>32 | x<<32
-}
