@@ -56,6 +56,9 @@ type Partition struct {
 
 // Open opens a disk read-only. A file without partitions that is not an NTFS volume is an error.
 func Open(path string) (*Disk, error) {
+	if st, err := os.Stat(path); err == nil && st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
+		return nil, fmt.Errorf("%s is a pipe, want a disk image or device", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -120,6 +120,9 @@ func Open(ctx context.Context, spec string, o *Options) (_ *Source, err error) {
 
 // IsWIM reports whether a file starts with a WIM's magic.
 func IsWIM(path string) bool {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return false // opening a pipe would wait for whoever writes to it
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false
