@@ -80,15 +80,7 @@ func (f *chainFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, 
 			if le.Uint32(buf[c+best-3:]) != tail {
 				continue
 			}
-			length := 0
-			for length < limit {
-				if diff := le.Uint64(buf[c+length:]) ^ le.Uint64(buf[p+length:]); diff != 0 {
-					length += bits.TrailingZeros64(diff) >> 3
-					break
-				}
-				length += 8
-			}
-			length = min(length, limit)
+			length := matchLength(buf, c, p, limit)
 			if length > best && p-c <= maxOffset {
 				best = length
 				m.items[n] = match(uint32(p-c+repeatOffset), length)

@@ -99,14 +99,7 @@ func (f *treeFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, d
 			}
 			length := min(lessLength, greaterLength)
 			c := int(candidate)
-			for length < limit {
-				if diff := le.Uint64(buf[c+length:]) ^ le.Uint64(buf[p+length:]); diff != 0 {
-					length += bits.TrailingZeros64(diff) >> 3
-					break
-				}
-				length += 8
-			}
-			length = min(length, limit)
+			length += matchLength(buf, c+length, p+length, limit-length)
 			if length > best && p-c <= maxOffset {
 				best = length
 				m.items[n] = match(uint32(p-c+repeatOffset), length)
