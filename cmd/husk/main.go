@@ -74,7 +74,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-const gcPercent = 50
+const gcPercent = 25
 
 // flagBeforeParsing finds a flag that is needed before the commands exist, because their help is in that language.
 func flagBeforeParsing(args []string, name string) string {
