@@ -48,10 +48,10 @@ func formatVolume(t testing.TB, size int64, args ...string) string {
 func mounted(t testing.TB, img, options string, do func(dir string)) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		reftool.Skip(t, "only root can mount")
 	}
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skip("no FUSE here")
+		reftool.Skip(t, "no FUSE here")
 	}
 	dir := t.TempDir()
 	cmd := exec.Command(reftool.Look(t, "ntfs-3g"), "-o", "no_detach,efs_raw,"+options, img, dir)

@@ -72,7 +72,7 @@ func TestLinksAsWimlib(t *testing.T) {
 func ntfsVolume(t *testing.T) (dir, image string, again func() string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		reftool.Skip(t, "only root can mount")
 	}
 	base := t.TempDir()
 	image, dir = base+"/ntfs.img", base+"/mnt"
@@ -87,7 +87,7 @@ func ntfsVolume(t *testing.T) (dir, image string, again func() string) {
 	mounted := false
 	do := func() {
 		if out, err := reftool.Try(t, "ntfs-3g", image, dir); err != nil {
-			t.Skipf("cannot mount with ntfs-3g here: %v\n%s", err, out)
+			reftool.Skip(t, "cannot mount with ntfs-3g here: %v\n%s", err, out)
 		}
 		mounted = true
 	}

@@ -111,7 +111,7 @@ func TestFolderWithoutAttributes(t *testing.T) {
 func mount(t *testing.T, kind, options string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount")
+		reftool.Skip(t, "only root can mount")
 	}
 	dir := t.TempDir()
 	args := []string{"-t", kind, kind, dir}
@@ -119,7 +119,7 @@ func mount(t *testing.T, kind, options string) string {
 		args = append(args, "-o", options)
 	}
 	if out, err := reftool.Try(t, "mount", args...); err != nil {
-		t.Skipf("cannot mount here: %v\n%s", err, out)
+		reftool.Skip(t, "cannot mount here: %v\n%s", err, out)
 	}
 	t.Cleanup(func() { reftool.Run(t, "umount", dir) })
 	return dir
