@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -33,8 +32,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 	runs := flags.Int("runs", 3, "measure each command N times, after one run that does not count")
 	dir := flags.String("dir", os.TempDir(), "write below this folder")
 	asJSON := flags.Bool("json", false, "print one JSON object per row")
+	files := flags.Int("volume", 0, "make an NTFS volume of N small files, then end")
+	only := flags.String("only", "", "measure only the rows of these groups, by commas: "+strings.Join(groupNames(), " "))
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *files > 0 && flags.NArg() == 1 {
+		return buildVolume(flags.Arg(0), *files)
 	}
 	if flags.NArg() < 1 || flags.NArg() > 2 || *runs < 1 {
 		return errors.New("want --runs of at least 1, TREE and perhaps TREE2")
@@ -45,7 +49,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(work)
 	b := &bench{dir: work, runs: *runs, trees: flags.Args(), stderr: stderr}
-	if err := b.all(); err != nil {
+	if err := b.measure(*only); err != nil {
 		return err
 	}
 	if *asJSON {
@@ -65,6 +69,42 @@ type usage struct {
 	Wall float64 `json:"wallSeconds"`
 	CPU  float64 `json:"cpuSeconds"`
 	Peak int64   `json:"peakBytes"` // resident set; 0 where the system does not tell
+}
+
+// groups of rows, in the order in which they are measured. Later ones may use what earlier ones wrote.
+var groups = []struct {
+	name string
+	run  func(*bench) error
+}{
+	{"archive", (*bench).archive},
+	{"volume", (*bench).volume},
+}
+
+func groupNames() []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.name)
+	}
+	return names
+}
+
+// measure measures the groups named, or all.
+func (b *bench) measure(only string) error {
+	names := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
+	for _, n := range names {
+		if !slices.Contains(groupNames(), n) {
+			return fmt.Errorf("no group %q, want some of %s", n, strings.Join(groupNames(), " "))
+		}
+	}
+	for _, g := range groups {
+		if len(names) > 0 && !slices.Contains(names, g.name) {
+			continue
+		}
+		if err := g.run(b); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+	}
+	return nil
 }
 
 // row is one comparison. Peer is empty and Ratio zero where no other program does the same.
@@ -160,156 +200,6 @@ func median(list []usage) usage {
 func middle[T cmp.Ordered](list []T) T {
 	slices.Sort(list)
 	return list[len(list)/2]
-}
-
-// all makes every comparison. Later ones use what earlier ones wrote.
-func (b *bench) all() error {
-	for _, step := range []func() error{b.capture, b.append, b.verify, b.apply, b.pointers} {
-		if err := step(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *bench) capture() error {
-	ours, theirs := b.path("husk.wim"), b.path("wimlib.wim")
-	r, err := b.compare("capture --wimboot",
-		command{args: []string{"husk", "capture", b.trees[0], ours, "first", "--wimboot", "--yes", "--quiet"}},
-		"wimlib-imagex capture --wimboot", &command{
-			args:  []string{"wimlib-imagex", "capture", b.trees[0], theirs, "first", "--wimboot"},
-			ready: func() error { return remove(theirs) },
-		})
-	if err != nil {
-		return err
-	}
-	return b.sizes(r, ours, theirs)
-}
-
-// sizes notes the sizes of two files and how much larger the first is.
-func (b *bench) sizes(r *row, ours, theirs string) error {
-	n, err := size(ours)
-	if err != nil {
-		return err
-	}
-	m, err := size(theirs)
-	if err != nil {
-		return err
-	}
-	r.Notes = append(r.Notes, fmt.Sprintf("WIM %.1f MB, wimlib's %.1f MB: %.4f times", float64(n)/1e6, float64(m)/1e6, float64(n)/float64(m)))
-	return nil
-}
-
-func (b *bench) append() error {
-	if len(b.trees) < 2 {
-		return nil
-	}
-	side := func(program, base string, more ...string) (command, string) {
-		wim := b.path("two-" + base)
-		return command{
-			args:  append([]string{program, "append", b.trees[1], wim, "second"}, more...),
-			ready: func() error { return copyFile(wim, b.path(base)) },
-		}, wim
-	}
-	husk, ours := side("husk", "husk.wim", "--wimboot", "--quiet")
-	peer, theirs := side("wimlib-imagex", "wimlib.wim", "--wimboot")
-	r, err := b.compare("append the second system", husk, "wimlib-imagex append", &peer)
-	if err != nil {
-		return err
-	}
-	return b.sizes(r, ours, theirs)
-}
-
-// last is the WIM that wimlib wrote last: both programs read the same.
-func (b *bench) last() string {
-	if len(b.trees) > 1 {
-		return b.path("two-wimlib.wim")
-	}
-	return b.path("wimlib.wim")
-}
-
-func (b *bench) verify() error {
-	_, err := b.compare("verify the WIM", command{args: []string{"husk", "verify", b.last(), "--quiet"}},
-		"wimlib-imagex verify", &command{args: []string{"wimlib-imagex", "verify", b.last()}})
-	return err
-}
-
-func (b *bench) apply() error {
-	n, err := treeSize(b.trees[0])
-	if err != nil {
-		return err
-	}
-	room := (2*n + 1<<30) &^ (1<<20 - 1)
-	disk, image := b.path("plain.vhd"), b.path("volume.ntfs")
-	defer os.Remove(disk)
-	defer os.Remove(image)
-	_, err = b.compare("apply to a plain VHD",
-		command{args: []string{"husk", "apply", b.last(), "1", disk, "--size=" + strconv.FormatInt(room>>20, 10) + "M", "--yes", "--quiet"}},
-		"wimlib-imagex apply to an NTFS image (mkntfs not counted)", &command{
-			args:  []string{"wimlib-imagex", "apply", b.last(), "1", image},
-			ready: func() error { return newVolume(image, room) },
-		})
-	return err
-}
-
-// newVolume makes an empty NTFS volume in a sparse file.
-func newVolume(image string, bytes int64) error {
-	if err := remove(image); err != nil {
-		return err
-	}
-	f, err := os.Create(image)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Truncate(bytes), f.Close()); err != nil {
-		return err
-	}
-	if out, err := exec.Command("mkntfs", "-F", "-Q", "-q", image).CombinedOutput(); err != nil {
-		return fmt.Errorf("mkntfs: %w\n%s", err, out)
-	}
-	return nil
-}
-
-// applied is the part of the JSON result of husk apply that is used here.
-type applied struct {
-	Files     int64 `json:"files"`
-	Names     int64 `json:"names"` // a hard-linked file has several
-	Dirs      int64 `json:"dirs"`
-	FileBytes int64 `json:"fileBytes"`
-	Pointers  int64 `json:"pointers"`
-	Plain     map[string]struct{ Bytes int64 }
-}
-
-// pointers measures the disk that no other program makes on this side of Windows.
-func (b *bench) pointers() error {
-	disk := b.path("pointers.vhd")
-	var out string
-	r, err := b.compare("make a VHD of pointer files", command{
-		args: []string{"husk", "apply", b.path("husk.wim"), "1", disk, "--wimboot", `--wim-path=\wimboot\wimboot.wim`,
-			"--wim-disk=mbr:1b2c3d4e:1048576", "--yes", "--json"},
-		out: &out,
-	}, "", nil)
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSpace(out), "\n")
-	var a applied
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &a); err != nil {
-		return fmt.Errorf("husk apply --json: %w", err)
-	}
-	if a.Files == 0 {
-		return fmt.Errorf("husk apply --json: no files in %s", lines[len(lines)-1])
-	}
-	plain := int64(0)
-	for _, p := range a.Plain {
-		plain += p.Bytes
-	}
-	beyond := float64(a.FileBytes - plain)
-	r.Notes = append(r.Notes,
-		fmt.Sprintf("%.0f files/s: %d files (%d of them pointers) with %d names in %d folders", float64(a.Files)/r.Husk.Wall, a.Files, a.Pointers, a.Names, a.Dirs),
-		fmt.Sprintf("VHD %.1f MB, %.1f MB of it plain files; beyond them %.0f bytes per file, %.0f per name or folder", float64(a.FileBytes)/1e6,
-			float64(plain)/1e6, beyond/float64(a.Files), beyond/float64(a.Names+a.Dirs)))
-	return nil
 }
 
 func (b *bench) table(w io.Writer) error {
