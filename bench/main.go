@@ -33,6 +33,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	dir := flags.String("dir", os.TempDir(), "write below this folder")
 	asJSON := flags.Bool("json", false, "print one JSON object per row")
 	files := flags.Int("volume", 0, "make an NTFS volume of N small files, then end")
+	many := flags.Int("many", 1_000_000, "build a volume of N small files, and list one of half as many")
 	only := flags.String("only", "", "measure only the rows of these groups, by commas: "+strings.Join(groupNames(), " "))
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -40,15 +41,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if *files > 0 && flags.NArg() == 1 {
 		return buildVolume(flags.Arg(0), *files)
 	}
-	if flags.NArg() < 1 || flags.NArg() > 2 || *runs < 1 {
-		return errors.New("want --runs of at least 1, TREE and perhaps TREE2")
+	if flags.NArg() < 1 || flags.NArg() > 2 || *runs < 1 || *many < 2 {
+		return errors.New("want --runs of at least 1, --many of at least 2, TREE and perhaps TREE2")
 	}
 	work, err := os.MkdirTemp(*dir, "husk-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	b := &bench{dir: work, runs: *runs, trees: flags.Args(), stderr: stderr}
+	b := &bench{dir: work, runs: *runs, many: *many, trees: flags.Args(), stderr: stderr}
 	if err := b.measure(*only); err != nil {
 		return err
 	}
@@ -121,6 +122,7 @@ type row struct {
 type bench struct {
 	dir    string
 	runs   int
+	many   int // files of the largest volume
 	trees  []string
 	stderr io.Writer
 	rows   []row

@@ -13,11 +13,6 @@ import (
 	"husk/winfile"
 )
 
-const (
-	listedFiles = 500_000
-	builtFiles  = 1_000_000
-)
-
 // volume measures NTFS volumes: read, built, checked.
 func (b *bench) volume() error {
 	if err := b.makeImage(); err != nil {
@@ -157,17 +152,17 @@ func (b *bench) manyFiles() error {
 	build := func(n int) command {
 		return command{args: []string{self, "-volume=" + strconv.Itoa(n), b.path("many.ntfs")}}
 	}
-	if _, err := b.compare("build 1,000,000 small files", build(builtFiles), "", nil); err != nil {
+	if _, err := b.compare(fmt.Sprintf("build %d small files", b.many), build(b.many), "", nil); err != nil {
 		return err
 	}
-	_, err = build(listedFiles).measure()
+	_, err = build(b.many / 2).measure()
 	return err
 }
 
 func (b *bench) list() error {
 	image := b.path("many.ntfs")
 	dir, ready, end := b.mounted(image)
-	_, err := b.compare("list 500,000 files",
+	_, err := b.compare(fmt.Sprintf("list %d files", b.many/2),
 		command{args: []string{"husk", "fs", "find", image, "/"}},
 		"find on a mount of ntfs-3g (CPU of find only)", &command{args: []string{"find", dir}, ready: ready})
 	return errors.Join(err, end(), remove(image))
