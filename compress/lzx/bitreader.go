@@ -45,9 +45,9 @@ func (r *bitReader) take(k int) int {
 	return v
 }
 
-// symbol returns the next symbol of a code made of plainEntries.
-func (r *bitReader) symbol(t *decodeTable) int {
-	e := t.lookUp(r.acc)
+// symbol returns the next symbol of a code made of lzhuff.PlainEntries.
+func (r *bitReader) symbol(t *lzhuff.DecodeTable) int {
+	e := t.LookUp(r.acc)
 	r.acc <<= e & 31
 	r.n -= int(e & 31)
 	return int(e >> 8)

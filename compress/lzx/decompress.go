@@ -43,7 +43,7 @@ type Decompressor struct {
 	mainLengths   [maxMainSymbols]uint8
 	lengthLengths [lengthSymbols]uint8
 
-	main, length, aligned, pre decodeTable
+	main, length, aligned, pre lzhuff.DecodeTable
 }
 
 // NewDecompressor returns a Decompressor for a window that is a power of two from 32768 to 2097152.
@@ -109,7 +109,7 @@ func (d *Decompressor) readCodes(r *bitReader, kind int) error {
 		for i := range lengths {
 			lengths[i] = uint8(r.take(3))
 		}
-		if err := d.aligned.build(lengths[:], plainEntries[:]); err != nil {
+		if err := d.aligned.Build(lengths[:], lzhuff.PlainEntries[:]); err != nil {
 			return fmt.Errorf("aligned code: %w", err)
 		}
 	}
@@ -122,13 +122,13 @@ func (d *Decompressor) readCodes(r *bitReader, kind int) error {
 	if r.n < 0 {
 		return r.endsEarly()
 	}
-	if err := d.main.build(main, mainEntries[:]); err != nil {
+	if err := d.main.Build(main, mainEntries[:]); err != nil {
 		return fmt.Errorf("main code: %w", err)
 	}
-	if d.main.table[0] == emptyEntry {
+	if d.main.Empty() {
 		return errors.New("main code is empty")
 	}
-	if err := d.length.build(d.lengthLengths[:], plainEntries[:]); err != nil {
+	if err := d.length.Build(d.lengthLengths[:], lzhuff.PlainEntries[:]); err != nil {
 		return fmt.Errorf("length code: %w", err)
 	}
 	return nil
@@ -144,7 +144,7 @@ func (d *Decompressor) readLengths(r *bitReader, lengths []uint8) error {
 	if r.n < 0 {
 		return r.endsEarly()
 	}
-	if err := d.pre.build(pre[:], plainEntries[:]); err != nil {
+	if err := d.pre.Build(pre[:], lzhuff.PlainEntries[:]); err != nil {
 		return fmt.Errorf("precode: %w", err)
 	}
 	if pre == [preSymbols]uint8{} {
@@ -203,13 +203,13 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 		} else {
 			acc, n, pos = refillSlowly(src, acc, n, pos)
 		}
-		e := d.main.lookUp(acc)
+		e := d.main.LookUp(acc)
 		acc <<= e & 31
 		n -= int(e & 31)
 		if e < matchEntry && out+1 < end && n >= maxCodeLen {
 			dst[out] = byte(e >> 8)
 			out++
-			e = d.main.lookUp(acc)
+			e = d.main.LookUp(acc)
 			acc <<= e & 31
 			n -= int(e & 31)
 		}
@@ -235,7 +235,7 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 		}
 		length := int(e >> 8 & 0xff)
 		if length == longMatch {
-			e := d.length.lookUp(acc)
+			e := d.length.LookUp(acc)
 			acc <<= e & 31
 			n -= int(e & 31)
 			length += int(e >> 8)
@@ -257,7 +257,7 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 				k := s.extra - alignedBits
 				offset += uint32(acc>>1>>((63-k)&63)) << alignedBits
 				acc <<= k
-				a := d.aligned.lookUp(acc)
+				a := d.aligned.LookUp(acc)
 				offset += a >> 8
 				acc <<= a & 31
 				n -= int(k) + int(a&31)
@@ -274,13 +274,13 @@ func (d *Decompressor) expand(r *bitReader, dst []byte, out, end, kind int, rece
 			return r.endsEarly()
 		}
 		if offset > uint32(out) {
-			if offset >= emptySymbol && offset < 2*emptySymbol {
+			if offset >= lzhuff.EmptySymbol && offset < 2*lzhuff.EmptySymbol {
 				return fmt.Errorf("symbol of the empty aligned code for output byte %d", out)
 			}
 			return fmt.Errorf("match offset %d at output byte %d", offset, out)
 		}
 		if length > end-out {
-			if length >= emptySymbol {
+			if length >= lzhuff.EmptySymbol {
 				return fmt.Errorf("symbol of the empty length code for output byte %d", out)
 			}
 			return fmt.Errorf("match of %d bytes at output byte %d, block ends at %d", length, out, end)
