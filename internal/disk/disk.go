@@ -14,6 +14,7 @@ import (
 	"husk/guid"
 	"husk/mbr"
 	"husk/vhd"
+	"husk/vhdx"
 )
 
 // Scheme is how a disk is divided.
@@ -30,7 +31,7 @@ func (s Scheme) String() string { return [...]string{"none", "MBR", "GPT"}[s] }
 // Disk is an open disk. Reading it is safe for concurrent use.
 type Disk struct {
 	Path       string
-	Format     string // "raw", "VHD fixed", "VHD dynamic"
+	Format     string // "raw", "VHD fixed", "VHD dynamic", "VHDX dynamic"
 	Scheme     Scheme
 	Signature  uint32    // of an MBR disk
 	GUID       guid.GUID // of a GPT disk
@@ -39,6 +40,7 @@ type Disk struct {
 	r     io.ReaderAt
 	size  int64
 	vhd   *vhd.Reader
+	vhdx  *vhdx.Reader
 	close func() error
 }
 
@@ -76,6 +78,14 @@ func open(f *os.File, path string) (*Disk, error) {
 		return nil, err
 	}
 	d := &Disk{Path: path, Format: "raw", r: f, size: size, close: f.Close}
+	if vhdx.IsVHDX(f) || strings.EqualFold(filepath.Ext(path), ".vhdx") {
+		v, err := vhdx.NewReader(f, size, nil)
+		if err != nil {
+			return nil, err
+		}
+		d.vhdx, d.r, d.size, d.Format = v, v, v.Size(), "VHDX "+v.Type().String()
+		return d, d.readTable()
+	}
 	// A fixed VHD is told from a raw image by its footer, a dynamic one by its first bytes.
 	if vhd.IsVHD(f, size) || strings.EqualFold(filepath.Ext(path), ".vhd") {
 		v, err := vhd.NewReader(f, size)
