@@ -1,4 +1,5 @@
-// Package wof makes and reads what the Windows Overlay Filter keeps on a volume: files whose unnamed data lies in a WIM.
+// Package wof makes and reads what the Windows Overlay Filter keeps on a volume: files whose unnamed data lies in a WIM, and files
+// whose unnamed data is compressed.
 //
 // A pointer file is an ordinary NTFS file, with its own names, times, security and named streams, whose unnamed data is a
 // hole of the right length and whose reparse point says where the content is. Microsoft calls the way it was made WIMBoot:
@@ -22,8 +23,14 @@
 // Partition and disk are those of the volume that holds the WIM, on the disk that it lies on; a volume in a VHD may name a
 // partition outside it.
 //
+// A compact file is the same, but for its content, which is in a named stream of its own, WofCompressedData. Microsoft calls a system
+// of them Compact OS. The stream is, byte for byte, what a resource of a WIM with the same codec and chunk size is:
+//
+//	      table       where each chunk but the first starts, from the end of the table: u32, or u64 if the content has 4 GiB or more
+//	      chunks      4, 8 or 16 KiB in XPRESS, or 32 KiB in LZX; raw where that is not smaller
+//
 // [Rules] decide which files of an image may be pointer files, and [Resolve] turns the pointer files of a volume's tree
-// into the files they stand for.
+// into the files they stand for; so it does with compact files. [CompactEncoder] makes their streams.
 //
 // Sources: [MS-FSCC] 2.1.2 (reparse points), Microsoft's wofapi.h and ntifs.h (ioctl structures), wimlib 1.14.5 (the rest of
 // both formats). Both were tried with Microsoft's own boot manager; the tests hold the bytes that it took. It looks content up by

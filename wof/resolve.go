@@ -3,6 +3,7 @@ package wof
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"husk/winfile"
@@ -18,11 +19,11 @@ type Resolution struct {
 	Files    int             // pointer files that now have their content, hard links once
 	Bytes    int64           // of their content
 	Sources  map[uint64]int  // files by data source id
-	Compact  []string        // paths of compact files, left as they are: not supported yet
-	Failures []*ResolveError // pointer files left as they are
+	Compact  Total           // compact files that now have their content
+	Failures []*ResolveError // pointer and compact files left as they are
 }
 
-// ResolveError is a pointer file that could not be resolved.
+// ResolveError is a pointer or compact file that could not be resolved.
 type ResolveError struct {
 	Path string
 	Err  error
@@ -41,8 +42,8 @@ func (e *ResolveError) Unwrap() error { return e.Err }
 
 const failuresInError = 10
 
-// Resolve makes pointer files look like the files that they stand for: content from the WIM, no reparse point, neither of the
-// attributes REPARSE_POINT and SPARSE. It changes the infos of the tree in place. overlay is that of the volume; nil if it has
+// Resolve makes pointer and compact files look like the files that they stand for: content from the WIM or from WofCompressedData, which
+// is no stream any more, no reparse point, neither of the attributes REPARSE_POINT and SPARSE. It changes the infos of the tree in place. overlay is that of the volume; nil if it has
 // none. open is called once for each data source id of it that occurs.
 //
 // All files that can be resolved are, even if others fail; the error joins the first ten failures, and the result has all.
@@ -74,6 +75,7 @@ type resolver struct {
 	overlay *Overlay
 	open    func(id uint64) (BlobSource, error)
 	sources map[uint64]*dataSource
+	compact compactFiles
 	done    map[*winfile.Info]struct{} // files with several names that keep their reparse point
 	result  *Resolution
 }
@@ -103,7 +105,9 @@ func (r *resolver) file(path string, i *winfile.Info) {
 		return
 	}
 	if provider == ProviderFile {
-		r.result.Compact = append(r.result.Compact, path)
+		if err := r.expand(i); err != nil {
+			fail(err)
+		}
 		return
 	}
 	p, err := PointerOf(i.Reparse)
@@ -146,6 +150,36 @@ func (r *resolver) replace(i *winfile.Info, p *Pointer, blobs BlobSource) error 
 	r.result.Files++
 	r.result.Bytes += blob.Size
 	r.result.Sources[p.DataSourceID]++
+	return nil
+}
+
+// expand gives a compact file its content.
+func (r *resolver) expand(i *winfile.Info) error {
+	info, err := CompactOf(i.Reparse)
+	if err != nil {
+		return err
+	}
+	if i.Attributes&winfile.AttrDirectory != 0 {
+		return errors.New("a directory with the reparse point of a compact file")
+	}
+	at := slices.IndexFunc(i.Streams, func(s winfile.Stream) bool { return winfile.EqualFold(s.Name, CompactStream) })
+	if at < 0 || i.Streams[at].Data == nil {
+		return fmt.Errorf("compact file of %d bytes without %s", i.Size(), CompactStream)
+	}
+	stream := i.Streams[at].Data
+	blob, err := newCompactBlob(&r.compact, stream, info.Algorithm, i.Size(), i.ID)
+	if err != nil {
+		return err
+	}
+	i.Data = blob
+	i.Streams = slices.Delete(slices.Clone(i.Streams), at, at+1)
+	if len(i.Streams) == 0 {
+		i.Streams = nil
+	}
+	i.Reparse = nil
+	i.Attributes &^= winfile.AttrReparse | winfile.AttrSparse
+	r.result.Compact.Files++
+	r.result.Compact.Bytes += blob.Size
 	return nil
 }
 

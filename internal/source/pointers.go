@@ -50,9 +50,7 @@ func (s *Source) resolve(o *Options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}
-	if len(res.Compact) > 0 && o.Warn != nil {
-		o.Warn("%s: %d compact files are not expanded yet, %s among them", s.Path, len(res.Compact), res.Compact[0])
-	}
+	s.Compact = res.Compact
 	if res.Files > 0 {
 		p.Files, p.Bytes = res.Files, res.Bytes
 		s.Links = p

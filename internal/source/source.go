@@ -19,6 +19,7 @@ import (
 	"husk/ntfs"
 	"husk/wim"
 	"husk/winfile"
+	"husk/wof"
 )
 
 // Kind is what a source is.
@@ -41,15 +42,16 @@ type Options struct {
 
 // Source is an open source.
 type Source struct {
-	Kind  Kind
-	Path  string // the file or folder
-	Tree  *winfile.Tree
-	Image *wim.Image  // of a WIM
-	WIM   *wim.Reader // of a WIM
-	Disk  *disk.Disk  // of a volume
-	Part  *disk.Partition
-	NTFS  *ntfs.Volume // of a volume
-	Links *Pointers    // of a volume with pointer files that were resolved; nil if it has none
+	Kind    Kind
+	Path    string // the file or folder
+	Tree    *winfile.Tree
+	Image   *wim.Image  // of a WIM
+	WIM     *wim.Reader // of a WIM
+	Disk    *disk.Disk  // of a volume
+	Part    *disk.Partition
+	NTFS    *ntfs.Volume // of a volume
+	Compact wof.Total    // compact files of a volume, which have their content
+	Links   *Pointers    // of a volume with pointer files that were resolved; nil if it has none
 
 	closers []io.Closer
 }
