@@ -26,8 +26,8 @@
 // A compact file is the same, but for its content, which is in a named stream of its own, WofCompressedData. Microsoft calls a system
 // of them Compact OS. The stream is, byte for byte, what a resource of a WIM with the same codec and chunk size is:
 //
-//	      table       where each chunk but the first starts, from the end of the table: u32, or u64 if the content has 4 GiB or more
-//	      chunks      4, 8 or 16 KiB in XPRESS, or 32 KiB in LZX; raw where that is not smaller
+//	table       where each chunk but the first starts, from the end of the table: u32, or u64 if the content has 4 GiB or more
+//	chunks      4, 8 or 16 KiB in XPRESS, or 32 KiB in LZX; raw where that is not smaller
 //
 // [Rules] decide which files of an image may be pointer files, and [Resolve] turns the pointer files of a volume's tree
 // into the files they stand for; so it does with compact files. [CompactEncoder] makes their streams.
