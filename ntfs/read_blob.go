@@ -15,6 +15,7 @@ type location struct {
 	instance    uint16 // of the attribute there
 	oneRun      bool
 	resident    bool
+	efs         bool  // the raw export of an encrypted file: holder and instance are those of $EFS
 	lcn         LCN   // of the run, or hole; of the record if resident
 	initialized int64 // bytes
 }
@@ -65,8 +66,19 @@ func (v *Volume) recordLCN(n int64) LCN {
 	return 0
 }
 
-// open finds the stream of a blob, which must be readable.
-func (v *Volume) open(b *winfile.Blob) (*stream, error) {
+// blobReader reads what a blob stands for.
+type blobReader interface {
+	io.ReaderAt
+	length() int64
+}
+
+func (s *stream) length() int64 { return s.size }
+
+// open finds what a blob stands for, which must be readable.
+func (v *Volume) open(b *winfile.Blob) (blobReader, error) {
+	if loc, ok := b.Ref.(*location); ok && loc.efs && b.Content == winfile.Content(v) {
+		return v.openExport(b, loc)
+	}
 	s, err := v.find(b)
 	if err != nil {
 		return nil, err
@@ -75,6 +87,39 @@ func (v *Volume) open(b *winfile.Blob) (*stream, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openExport opens the raw export of an encrypted file.
+func (v *Volume) openExport(b *winfile.Blob, loc *location) (*efsExport, error) {
+	_, list, err := v.baseAttrs(int64(loc.record))
+	if err != nil {
+		return nil, err
+	}
+	x, err := v.openEFS(list)
+	if err != nil {
+		return nil, err
+	}
+	if x.size != b.Size {
+		return nil, fmt.Errorf("ntfs: %s is %d bytes long, want %d", x.name, x.size, b.Size)
+	}
+	return x, nil
+}
+
+// exportExtents returns the runs of the unnamed data of an encrypted file.
+func (v *Volume) exportExtents(loc *location) ([]Extent, error) {
+	_, list, err := v.baseAttrs(int64(loc.record))
+	if err != nil {
+		return nil, err
+	}
+	i := findAttr(list, typeData, "")
+	if i < 0 {
+		return nil, nil
+	}
+	s, err := v.openStream(list, i)
+	if err != nil {
+		return nil, err
+	}
+	return s.extents, nil
 }
 
 // find finds the stream of a blob.
@@ -135,19 +180,22 @@ type Reader struct {
 // Close does nothing: the volume is whoever's opened it.
 func (Reader) Close() error { return nil }
 
-// OpenBlob implements [winfile.Content] for the blobs of the volume's trees. The result is a [Reader]. Encrypted streams are an
-// error that wraps [errors.ErrUnsupported].
+// OpenBlob implements [winfile.Content] for the blobs of the volume's trees. The result is a [Reader]. Encrypted streams of
+// files without key data are an error that wraps [errors.ErrUnsupported]; with it the file has a raw export, see [winfile.Extra].
 func (v *Volume) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
 	s, err := v.open(b)
 	if err != nil {
 		return nil, err
 	}
-	return Reader{io.NewSectionReader(s, 0, s.size)}, nil
+	return Reader{io.NewSectionReader(s, 0, s.length())}, nil
 }
 
 // Extents returns the runs of clusters that hold a blob, holes included, in their order in the stream. A resident stream has
-// none. Compressed and encrypted streams have those of their stored bytes.
+// none. Compressed streams have those of their stored bytes, exports of encrypted files those of their unnamed data.
 func (v *Volume) Extents(b *winfile.Blob) ([]Extent, error) {
+	if loc, ok := b.Ref.(*location); ok && loc.efs && b.Content == winfile.Content(v) {
+		return v.exportExtents(loc)
+	}
 	s, err := v.find(b)
 	if err != nil {
 		return nil, err

@@ -252,8 +252,9 @@ func (b *treeBuilder) file(n int64, list []fileAttr) {
 func (b *treeBuilder) describe(info *winfile.Info, list []fileAttr) error {
 	var errs []error
 	var id uint32
+	encrypted := info.Attributes&winfile.AttrDirectory == 0 && isEFS(list)
 	for i, a := range list {
-		if a.continues() {
+		if a.continues() || encrypted && a.typ() == typeData {
 			continue
 		}
 		var err error
@@ -273,6 +274,10 @@ func (b *treeBuilder) describe(info *winfile.Info, list []fileAttr) error {
 			err = b.reparse(info, list, i)
 		case typeEA:
 			err = b.eas(info, list, i)
+		case typeLoggedUtilityStream:
+			if encrypted && winfile.NameFromUTF16LE(a.name()) == efsName {
+				err = b.efs(info, list, a)
+			}
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -282,6 +287,9 @@ func (b *treeBuilder) describe(info *winfile.Info, list []fileAttr) error {
 		info.Security = sd
 	} else if id != 0 {
 		errs = append(errs, fmt.Errorf("ntfs: record %d: security id %d is not in $Secure", info.ID, id))
+	}
+	if encrypted {
+		info.Attributes |= winfile.AttrEncrypted
 	}
 	if (info.Reparse != nil) != (info.Attributes&winfile.AttrReparse != 0) {
 		info.Attributes ^= winfile.AttrReparse
@@ -367,6 +375,24 @@ func (b *treeBuilder) eas(info *winfile.Info, list []fileAttr, i int) error {
 		extra(info).EAs = eas
 	}
 	return err
+}
+
+// efs gives the file with key data in a its raw export.
+func (b *treeBuilder) efs(info *winfile.Info, list []fileAttr, a fileAttr) error {
+	x, err := b.v.openEFS(list)
+	if err != nil {
+		return err
+	}
+	blob, loc := b.blobs.next(), b.locations.next()
+	*loc = location{record: b.v.baseOf(list), holder: uint32(a.holder), instance: a.instance(), efs: true}
+	blob.Size, blob.Content, blob.Ref = x.size, b.v, loc
+	blob.Order = int64(b.v.recordLCN(a.holder))
+	if i := findAttr(list, typeData, ""); i >= 0 {
+		var data location
+		blob.Order = int64(b.v.locate(&data, list, i))
+	}
+	extra(info).EFS = blob
+	return nil
 }
 
 // parseEAs splits the value of $EA: offset to next u32, flags u8, name length u8, value length u16, name, NUL, value.
