@@ -34,6 +34,10 @@ type BuildOptions struct {
 	// kept until Write ends. Nil makes no file a pointer.
 	Backing func(*winfile.Info) []byte
 
+	// BackingStream is asked once for each file that Backing made a pointer. What it returns, if anything, becomes one more named stream of
+	// the file: a compact file has its content in one. May be nil.
+	BackingStream func(*winfile.Info) *winfile.Stream
+
 	// SkipUnsupported leaves out what the builder cannot make, with a note, instead of failing: encrypted files.
 	SkipUnsupported bool
 
@@ -62,6 +66,7 @@ type Layout struct {
 	reparse    []int32                // files with reparse points, in the order of $R
 	objects    []int32                // files with object ids, in the order of $O
 	pointers   []byte                 // reparse buffers of pointer files
+	streams    []winfile.Stream       // that BackingStream added
 	label      []uint16               //
 	systems    [firstUserRecord]int32 // file of each system record, or none
 	rootExt    uint32                 // first extension record of the root directory, if it has any

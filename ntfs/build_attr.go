@@ -64,7 +64,7 @@ func (l *Layout) attributes(dst []attr, f int32) []attr {
 		}
 		dst = append(dst, a)
 	}
-	dst = streamAttributes(dst, info)
+	dst = l.streamAttributes(dst, f)
 	if fl.dir != none {
 		var flags uint16
 		if info.Attributes&winfile.AttrCompressed != 0 {
@@ -108,17 +108,23 @@ func (l *Layout) nameAttributes(dst []attr, f int32) []attr {
 }
 
 // streamAttributes adds the named streams in the order of their names.
-func streamAttributes(dst []attr, info *winfile.Info) []attr {
+func (l *Layout) streamAttributes(dst []attr, f int32) []attr {
 	at := len(dst)
-	for i := range info.Streams {
-		s := &info.Streams[i]
+	add := func(s *winfile.Stream) {
 		a := attr{typ: typeData, name: s.Name, blob: s.Data}
 		if s.Data != nil {
 			a.size = s.Data.Size
 		}
 		dst = append(dst, a)
 	}
-	if len(info.Streams) > 1 {
+	fl := &l.files[f]
+	for i := range fl.info.Streams {
+		add(&fl.info.Streams[i])
+	}
+	if fl.stream >= 0 {
+		add(&l.streams[fl.stream])
+	}
+	if len(dst)-at > 1 {
 		slices.SortFunc(dst[at:], func(a, b attr) int {
 			return winfile.CompareFold(winfile.UTF16FromName(a.name), winfile.UTF16FromName(b.name))
 		})
@@ -300,7 +306,16 @@ func (l *Layout) boundLCN() {
 			if info.Reparse != nil {
 				clusters += winfile.MaxReparse/cs + 1
 			}
-			clusters += maxListSize / cs * int64(min(len(info.Streams)/2, 1)) // attribute lists
+			streams := len(info.Streams)
+			if l.files[i].stream >= 0 {
+				streams++
+			}
+			clusters += maxListSize / cs * int64(min(streams/2, 1)) // attribute lists
+		}
+	}
+	for i := range l.streams {
+		if b := l.streams[i].Data; b != nil {
+			clusters += l.clustersFor(b.Size)
 		}
 	}
 	clusters += int64(len(l.links)) * (1 + 2*indexBlockSize/cs)

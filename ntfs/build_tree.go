@@ -21,6 +21,7 @@ type file struct {
 	place    int32  // the first in Layout.places, one for each attribute
 	security uint32
 	pointer  int32 // offset of its reparse buffer in Layout.pointers, or none
+	stream   int32 // of a pointer: in Layout.streams, or none
 	flags    fileFlags
 }
 
@@ -87,7 +88,7 @@ func (l *Layout) takeTree(t *winfile.Tree) error {
 	}
 	for _, s := range systemFiles {
 		l.systems[s.record] = int32(len(l.files))
-		l.files = append(l.files, file{record: s.record, link: none, dir: none, pointer: none, security: systemRead})
+		l.files = append(l.files, file{record: s.record, link: none, dir: none, pointer: none, stream: none, security: systemRead})
 	}
 	for _, record := range []int32{recVolume, recSecure, recExtend, recQuota, recObjID, recReparse} {
 		l.files[l.systems[record]].security = systemWrite
@@ -236,7 +237,7 @@ func (w *treeWalk) takeEntry(dir int32, e *winfile.Entry) error {
 			return w.skipEncrypted(dir, e)
 		}
 		f = int32(len(w.files))
-		w.files = append(w.files, file{info: info, link: none, dir: none, pointer: none})
+		w.files = append(w.files, file{info: info, link: none, dir: none, pointer: none, stream: none})
 		if info.Links != 1 {
 			w.linked[info] = f
 		}
@@ -509,7 +510,7 @@ func (w *treeWalk) describe(f int32, info *winfile.Info) error {
 	if err := checkReparse(info); err != nil {
 		return err
 	}
-	if err := w.checkStreams(info); err != nil {
+	if err := w.checkStreams(info.Streams, info.Data); err != nil {
 		return err
 	}
 	if x := info.Extra; x != nil {
@@ -535,7 +536,24 @@ func (w *treeWalk) describe(f int32, info *winfile.Info) error {
 		}
 		fl.pointer = int32(len(w.pointers))
 		w.pointers = append(w.pointers, buf[:pointerSize(buf)]...)
+		if w.opt.BackingStream != nil {
+			return w.takeBackingStream(f, info)
+		}
 	}
+	return nil
+}
+
+// takeBackingStream asks for one more stream of a pointer.
+func (w *treeWalk) takeBackingStream(f int32, info *winfile.Info) error {
+	s := w.opt.BackingStream(info)
+	if s == nil {
+		return nil
+	}
+	if err := w.checkStreams(append(slices.Clone(info.Streams), *s), nil); err != nil {
+		return err
+	}
+	w.files[f].stream = int32(len(w.streams))
+	w.streams = append(w.streams, *s)
 	return nil
 }
 
@@ -550,14 +568,15 @@ func checkReparse(info *winfile.Info) error {
 	return nil
 }
 
-func (w *treeWalk) checkStreams(info *winfile.Info) error {
-	if info.Data != nil {
-		if err := checkBlob(info.Data); err != nil {
+// checkStreams checks the named streams of a file and its unnamed data.
+func (w *treeWalk) checkStreams(streams []winfile.Stream, data *winfile.Blob) error {
+	if data != nil {
+		if err := checkBlob(data); err != nil {
 			return err
 		}
 	}
-	for i := range info.Streams {
-		s := &info.Streams[i]
+	for i := range streams {
+		s := &streams[i]
 		if s.Name == "" || strings.ContainsAny(s.Name, ":/\x00") || !winfile.ValidName(s.Name) || utf16Length(s.Name) > maxName {
 			return fmt.Errorf("stream name %q, want 1 to %d UTF-16 units without a colon, slash or NUL", s.Name, maxName)
 		}
@@ -567,12 +586,12 @@ func (w *treeWalk) checkStreams(info *winfile.Info) error {
 			}
 		}
 	}
-	if len(info.Streams) < 2 {
+	if len(streams) < 2 {
 		return nil
 	}
-	names := make([]string, len(info.Streams))
+	names := make([]string, len(streams))
 	for i := range names {
-		names[i] = winfile.Fold(info.Streams[i].Name)
+		names[i] = winfile.Fold(streams[i].Name)
 	}
 	slices.Sort(names)
 	for i := range names[1:] {
