@@ -14,10 +14,10 @@ import (
 
 // captureFlags are the options that capture and append share, spelled as wimlib-imagex has them.
 type captureFlags struct {
-	wimboot, check, rpfix, norpfix, dryRun bool
-	compress, chunkSize, config, flags     string
-	properties                             []string
-	wims                                   []string
+	wimboot, check, rpfix, norpfix, dryRun, dereference bool
+	compress, chunkSize, config, flags                  string
+	properties                                          []string
+	wims                                                []string
 }
 
 func (f *captureFlags) add(a *app, flags *pflag.FlagSet) {
@@ -31,13 +31,14 @@ func (f *captureFlags) add(a *app, flags *pflag.FlagSet) {
 	flags.BoolVar(&f.norpfix, "norpfix", false, t("store absolute links as they are"))
 	flags.BoolVar(&f.dryRun, "dry-run", false, t("tell what would be done and write nothing"))
 	flags.StringArrayVar(&f.wims, "wim", nil, t("where SOURCE is a disk of pointer files: the WIM `file` they point into"))
+	flags.BoolVar(&f.dereference, "dereference", false, t("where SOURCE is a disk of pointer files: read and hash what they point to instead of trusting the pointers"))
 }
 
 // options checks the flags.
 func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) {
 	o := &archive.Options{
 		Wimboot: f.wimboot, Check: f.check, Config: f.config, DryRun: f.dryRun, Overwrite: a.ui.Yes, Threads: a.threads,
-		WIMs: f.wims, UI: a.ui, Compress: f.compress, Flags: f.flags, RPFix: f.rpfix, NoRPFix: f.norpfix,
+		WIMs: f.wims, Dereference: f.dereference, UI: a.ui, Compress: f.compress, Flags: f.flags, RPFix: f.rpfix, NoRPFix: f.norpfix,
 	}
 	if f.rpfix && f.norpfix {
 		return nil, ui.Usage(fmt.Errorf("--rpfix and --norpfix exclude each other"))

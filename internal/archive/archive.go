@@ -34,6 +34,7 @@ type Options struct {
 	Config             string      // capture configuration file; "" means the image's own, or the built-in list
 	RPFix, NoRPFix     bool
 	WIMs               []string // where the data of a source's pointer files is
+	Dereference        bool     // read and hash the contents of pointer files instead of trusting the pointers
 	Overwrite          bool     // Capture may replace a WIM
 	DryRun             bool
 	Threads            int
@@ -70,7 +71,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	if err := atomicfile.Check(target, o.Overwrite || o.DryRun); err != nil {
 		return nil, err
 	}
-	s, excluded, err := open(ctx, src, target, o)
+	s, excluded, err := open(ctx, src, target, nil, o)
 	if err != nil {
 		return nil, err
 	}
@@ -122,15 +123,6 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
 	defer unlock()
-	s, excluded, err := open(ctx, src, target, o)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	info, err := imageInfo(s, o)
-	if err != nil {
-		return nil, err
-	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -138,6 +130,15 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	old, err := wim.NewReader(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
+	}
+	s, excluded, err := open(ctx, src, target, old.Blob, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	info, err := imageInfo(s, o)
+	if err != nil {
+		return nil, err
 	}
 	for _, i := range old.Images() {
 		if i.Name() == info.Name && info.Name != "" {
@@ -276,8 +277,8 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 }
 
 // open opens the source, leaves out what the configuration excludes and the target itself, and puts the configuration into a
-// wimboot image.
-func open(ctx context.Context, src, target string, o *Options) (*source.Source, int, error) {
+// wimboot image. known has contents that the target has already; it may be nil.
+func open(ctx context.Context, src, target string, known func(winfile.SHA1) *winfile.Blob, o *Options) (*source.Source, int, error) {
 	conf, text, err := configuration(src, o)
 	if err != nil {
 		return nil, 0, err
@@ -291,9 +292,10 @@ func open(ctx context.Context, src, target string, o *Options) (*source.Source, 
 		excluded++
 		return true
 	}
-	s, err := source.Open(ctx, src, &source.Options{WIMs: o.WIMs, Exclude: exclude, Warn: o.UI.Warn, Scan: func(so *tree.ScanOptions) {
-		so.RPFix = !o.NoRPFix
-	}})
+	s, err := source.Open(ctx, src, &source.Options{
+		WIMs: o.WIMs, Known: known, Dereference: o.Dereference, Exclude: exclude, Warn: o.UI.Warn,
+		Scan: func(so *tree.ScanOptions) { so.RPFix = !o.NoRPFix },
+	})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -38,11 +38,12 @@ func (s *Source) resolve(o *Options) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}
+	pointers := s.pointers(o)
 	p := &Pointers{Overlay: overlay, WIMs: make(map[uint64]*wim.Reader), Paths: make(map[uint64]string)}
 	res, err := wof.Resolve(s.Tree, overlay, func(id uint64) (wof.BlobSource, error) {
 		r, path, err := s.openBacking(overlay, id, o)
 		if err != nil {
-			return nil, err
+			return s.knownInstead(id, o, err)
 		}
 		p.WIMs[id], p.Paths[id] = r, path
 		return wimBlobs{r}, nil
@@ -50,6 +51,7 @@ func (s *Source) resolve(o *Options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}
+	forgetHashes(pointers)
 	s.Compact = res.Compact
 	if res.Files > 0 {
 		p.Files, p.Bytes = res.Files, res.Bytes
@@ -57,6 +59,73 @@ func (s *Source) resolve(o *Options) error {
 	}
 	return nil
 }
+
+// pointers lists the pointer files of the tree, if they are to be dereferenced.
+func (s *Source) pointers(o *Options) []*winfile.Info {
+	if !o.Dereference {
+		return nil
+	}
+	var list []*winfile.Info
+	for _, e := range s.Tree.All() {
+		if p := e.Info.Reparse; p != nil && p.Tag == winfile.TagWOF {
+			list = append(list, e.Info)
+		}
+	}
+	return list
+}
+
+// forgetHashes makes whoever takes the contents of files read and hash them: what their pointers say of them is only a claim.
+func forgetHashes(files []*winfile.Info) {
+	once := make(map[*winfile.Blob]*winfile.Blob)
+	for _, i := range files {
+		b := i.Data
+		if i.Reparse != nil || b == nil || b.SHA1 == (winfile.SHA1{}) {
+			continue
+		}
+		if once[b] == nil {
+			c := *b
+			c.SHA1 = winfile.SHA1{}
+			once[b] = &c
+			once[&c] = &c // a file with several names is listed as often
+		}
+		i.Data = once[b]
+	}
+}
+
+// knownBlobs gives the blobs that are known anyway to wof.
+type knownBlobs func(winfile.SHA1) *winfile.Blob
+
+func (k knownBlobs) Blob(h winfile.SHA1) (*winfile.Blob, bool) {
+	b := k(h)
+	return b, b != nil
+}
+
+// knownInstead does without the WIM of a data source, which cannot be had because of err, if all that its pointers name is known.
+func (s *Source) knownInstead(id uint64, o *Options, err error) (wof.BlobSource, error) {
+	if o.Known == nil || !errors.Is(err, errNotAtHand) {
+		return nil, err
+	}
+	files, missing := 0, 0
+	for _, e := range s.Tree.All() {
+		if e.Info.Reparse == nil || e.Info.Reparse.Tag != winfile.TagWOF {
+			continue
+		}
+		p, badPointer := wof.PointerOf(e.Info.Reparse)
+		if badPointer != nil || p.DataSourceID != id {
+			continue
+		}
+		files++
+		if o.Known(p.SHA1) == nil {
+			missing++
+		}
+	}
+	if missing > 0 {
+		return nil, fmt.Errorf("%w; %d of the %d files that point into it are not known without it", err, missing, files)
+	}
+	return knownBlobs(o.Known), nil
+}
+
+var errNotAtHand = errors.New("is not at hand")
 
 // openBacking finds the WIM that a data source id stands for: among those that the user named, or at the recorded path under
 // one of the folders above the disk, as a store has it.
@@ -84,7 +153,7 @@ func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.
 		tried = append(tried, fmt.Sprintf("%s has GUID %s", path, guid.GUID(r.GUID())))
 		r.Close()
 	}
-	err := fmt.Errorf("data source %d, %s with GUID %s, is not at hand", id, entry.Location.Path, entry.GUID)
+	err := fmt.Errorf("data source %d, %s with GUID %s, %w", id, entry.Location.Path, entry.GUID, errNotAtHand)
 	if len(tried) > 0 {
 		err = fmt.Errorf("%w: %s", err, strings.Join(tried, "; "))
 	}

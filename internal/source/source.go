@@ -38,6 +38,9 @@ type Options struct {
 	Exclude func(path string, isDir bool) bool // of a folder: what not to look at, by slash path
 	Scan    func(o *tree.ScanOptions)          // more settings of a folder scan; may be nil
 	Warn    func(format string, args ...any)   // hears of what is odd; may be nil
+
+	Known       func(winfile.SHA1) *winfile.Blob // contents that are had elsewhere, and stand in for a WIM that is not at hand; may be nil
+	Dereference bool                             // forget the SHA-1 of pointer files' contents, so that they are read
 }
 
 // Source is an open source.
