@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha1"
-	"hash"
 	"runtime"
 	"slices"
 	"sync"
@@ -38,11 +37,7 @@ func (r *Reader) readBlobs(ctx context.Context, blobs []*winfile.Blob, workers i
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	q := &bulk{r: r, ctx: ctx, cancel: cancel, blobs: blobs, deliver: deliver, onError: onError,
-		spare: make(chan []byte, 3*workers)}
-	for range 2 * workers {
-		q.spare <- nil
-	}
+	q := &bulk{r: r, ctx: ctx, cancel: cancel, workers: workers, blobs: blobs, deliver: deliver, onError: onError}
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(q.work)
@@ -56,28 +51,13 @@ type bulk struct {
 	r       *Reader
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
+	workers int
 	deliver winfile.Deliver
 	onError func(*winfile.Blob, error) error
-	spare   chan []byte // buffers for groups that wait for their turn
 
 	mu    sync.Mutex
 	blobs []*winfile.Blob // not yet taken
-	large *largeBlob      // whose groups are being taken; may be nil
-}
-
-// largeBlob is decoded group by group, by whoever takes the next group, and delivered in order.
-type largeBlob struct {
-	b      *winfile.Blob
-	res    *resource
-	groups int64
-	taken  int64 // under bulk.mu
-
-	mu         sync.Mutex
-	waiting    map[int64][]byte
-	delivered  int64 // groups
-	delivering bool
-	hash       hash.Hash
-	failed     bool
+	large *sequence       // whose groups are being taken; may be nil
 }
 
 // fail gives a blob's error to onError, and ends everything if that says so.
@@ -87,8 +67,8 @@ func (q *bulk) fail(b *winfile.Blob, err error) {
 	}
 }
 
-// take returns the next group of a large blob, or a batch of small ones, or nothing at the end.
-func (q *bulk) take() (large *largeBlob, group int64, batch []*winfile.Blob) {
+// take returns the next group of a sequence, or a batch of small blobs, or nothing at the end.
+func (q *bulk) take() (large *sequence, group int64, batch []*winfile.Blob) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -100,20 +80,23 @@ func (q *bulk) take() (large *largeBlob, group int64, batch []*winfile.Blob) {
 			return nil, 0, nil
 		}
 		b := q.blobs[0]
-		if b.Size <= smallBlob {
+		res, err := q.r.resourceOf(b)
+		switch {
+		case err != nil:
+			q.blobs = q.blobs[1:]
+			q.fail(b, err)
+		case res.solid != nil:
+			n := solidLen(q.blobs)
+			q.large = q.newSolid(res.solid, q.blobs[:n])
+			q.blobs = q.blobs[n:]
+		case b.Size <= smallBlob:
 			n := batchLen(q.blobs)
 			batch, q.blobs = q.blobs[:n], q.blobs[n:]
 			return nil, 0, batch
+		default:
+			q.large = q.newLarge(b, res)
+			q.blobs = q.blobs[1:]
 		}
-		q.blobs = q.blobs[1:]
-		res, err := q.r.resourceOf(b)
-		if err != nil {
-			q.fail(b, err)
-			continue
-		}
-		size := max(pieceSize, int64(q.r.hdr.ChunkSize))
-		q.large = &largeBlob{b: b, res: res, groups: (b.Size + size - 1) / size, waiting: make(map[int64][]byte),
-			hash: sha1.New()}
 	}
 }
 
@@ -122,7 +105,7 @@ func batchLen(blobs []*winfile.Blob) int {
 	var start, end, plain int64
 	for i, b := range blobs {
 		res, ok := b.Ref.(*resource)
-		if !ok || b.Size > smallBlob || res.solid {
+		if !ok || b.Size > smallBlob || res.solid != nil {
 			return max(i, 1)
 		}
 		if i == 0 {
@@ -213,80 +196,4 @@ func (d *decoder) expandFrom(res *resource, span []byte, off int64) ([]byte, err
 	}
 	p := d.buffer(res.size)
 	return p, d.expand(res, newLayout(res.size, int64(d.r.hdr.ChunkSize)), p, stored)
-}
-
-// readGroup decodes a group into buf and delivers it if it is its turn, and all that waited for it. It returns the buffer
-// to use next.
-func (q *bulk) readGroup(d *decoder, l *largeBlob, group int64, buf []byte) []byte {
-	size := d.groupSize()
-	off := group * size
-	buf = grow(buf, min(size, l.res.size-off))
-	if err := d.read(l.res, off, buf); err != nil {
-		q.failLarge(l, err)
-	}
-	l.mu.Lock()
-	if l.delivering || l.delivered != group {
-		l.waiting[group] = buf
-		l.mu.Unlock()
-		select {
-		case buf = <-q.spare:
-			return buf
-		case <-q.ctx.Done():
-			return nil
-		}
-	}
-	l.delivering = true
-	for p := buf; ; {
-		failed := l.failed
-		l.mu.Unlock()
-		if !failed {
-			q.deliverGroup(l, l.delivered*size, p)
-		}
-		if l.delivered != group {
-			q.spare <- p // never blocks: there is room for one of every worker that has not taken one out yet
-		}
-		l.mu.Lock()
-		l.delivered++
-		next, ok := l.waiting[l.delivered]
-		if !ok {
-			l.delivering = false
-			l.mu.Unlock()
-			return buf
-		}
-		delete(l.waiting, l.delivered)
-		p = next
-	}
-}
-
-func (q *bulk) failLarge(l *largeBlob, err error) {
-	l.mu.Lock()
-	was := l.failed
-	l.failed = true
-	l.mu.Unlock()
-	if !was {
-		q.fail(l.b, err)
-	}
-}
-
-// deliverGroup hands out the bytes of a group in pieces.
-func (q *bulk) deliverGroup(l *largeBlob, off int64, p []byte) {
-	if q.ctx.Err() != nil {
-		return
-	}
-	l.hash.Write(p)
-	if off+int64(len(p)) == l.res.size {
-		if err := l.res.checkHash(winfile.SHA1(l.hash.Sum(nil))); err != nil {
-			q.failLarge(l, err)
-			return
-		}
-	}
-	for len(p) > 0 {
-		piece := p[:min(len(p), pieceSize)]
-		if err := q.deliver(l.b, off, piece); err != nil {
-			q.cancel(err)
-			return
-		}
-		off += int64(len(piece))
-		p = p[len(piece):]
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"husk/compress/lzms"
 	"husk/compress/lzx"
 	"husk/compress/xpress"
 )
@@ -13,13 +14,15 @@ type decompressor interface {
 	Decompress(dst, src []byte) error
 }
 
-// newDecompressor is for the chunks of resources that are not solid. The header's check has seen the chunk size.
+// newDecompressor is for chunks of a size that checkChunkSize has seen.
 func newDecompressor(codec Codec, chunk int64) (decompressor, error) {
 	switch codec {
 	case XPRESS:
 		return new(xpress.Decompressor), nil
 	case LZX:
 		return lzx.NewDecompressor(int(chunk)), nil
+	case LZMS:
+		return new(lzms.Decompressor), nil
 	}
 	return nil, fmt.Errorf("reading %s chunks: %w", codec, errors.ErrUnsupported)
 }

@@ -26,8 +26,14 @@
 // Whatever is past the places that the header names is invisible. [Append] uses that: it writes behind the old end, and one
 // write of the header makes it valid.
 //
-// Files that use LZMS or solid resources are opened, but reading what is compressed so is errors.ErrUnsupported yet.
-// Split and pipable WIMs are not read yet.
+// A solid resource (version 0xe00, ESD files) has many contents one after the other in its chunks, which do not know of them:
+//
+//	plain size u64, chunk size u32, codec u32, stored size of each chunk u32, chunks
+//
+// A row of blob table entries with the solid flag has the solid resources and the blobs, whose offsets count through the plain
+// bytes of all resources of the row.
+//
+// LZMS and solid resources are read and not written yet. Split and pipable WIMs are not read yet.
 //
 // Sources: Microsoft, "Windows Imaging File Format (WIM)", 2007; for what that text lacks (tagged items, stream placement,
 // solid resources), wimlib 1.14.5 and files written by DISM.

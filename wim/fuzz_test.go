@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,11 @@ func FuzzReader(f *testing.F) {
 		opts.GUID, opts.Time = fixed.GUID, fixed.Time
 		f.Add(writeTree(f, tree, opts).b)
 	}
+	solid, err := os.ReadFile("testdata/solid.wim") // two files, by wimlib
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(solid)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := NewReader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {

@@ -32,6 +32,7 @@ type Reader struct {
 
 	problems []error // what was left out of the blob table
 	decoders sync.Pool
+	solid    solidCache
 }
 
 // resource is where a blob or the metadata of an image is.
@@ -40,7 +41,7 @@ type resource struct {
 	hash              winfile.SHA1
 	refs              uint32
 	compressed        bool
-	solid             bool // off is inside the plain bytes of solid resources
+	solid             *solidResource // that has the blob; off is inside its plain bytes, and stored is 0
 }
 
 // newResource takes an entry of the blob table that check accepted.
@@ -133,13 +134,14 @@ func (r *Reader) readBlobTable() error {
 	n := len(table) / blobEntrySize
 	r.resources = make([]resource, 0, n)
 	r.index = make(map[winfile.SHA1]int32, n)
+	run := solidRun{r: r, order: r.size}
 	for i := range n {
 		e := getBlobEntry(table[i*blobEntrySize:])
-		if err := r.addEntry(&e); err != nil {
-			what := fmt.Sprintf("blob table entry %d", i)
-			r.problems = append(r.problems, &FormatError{what, int64(h.Offset) + int64(i)*blobEntrySize, err})
+		if err := r.addEntry(&e, i, &run); err != nil {
+			r.entryProblem(i, err)
 		}
 	}
+	run.end()
 	if len(r.images) < int(r.hdr.ImageCount) {
 		return &FormatError{"blob table", int64(h.Offset),
 			fmt.Errorf("metadata of %d images, want %d", len(r.images), r.hdr.ImageCount)}
@@ -147,13 +149,23 @@ func (r *Reader) readBlobTable() error {
 	r.blobs = make([]winfile.Blob, len(r.resources))
 	for i := range r.resources {
 		res := &r.resources[i]
-		r.blobs[i] = winfile.Blob{Size: res.size, SHA1: res.hash, Order: res.off, Content: r, Ref: res}
+		r.blobs[i] = winfile.Blob{Size: res.size, SHA1: res.hash, Order: res.order(), Content: r, Ref: res}
 	}
 	return nil
 }
 
-// addEntry takes one entry, or tells why it is left out.
-func (r *Reader) addEntry(e *blobEntry) error {
+// entryProblem remembers that entry i of the blob table is left out.
+func (r *Reader) entryProblem(i int, err error) {
+	off := int64(r.hdr.BlobTable.Offset) + int64(i)*blobEntrySize
+	r.problems = append(r.problems, &FormatError{fmt.Sprintf("blob table entry %d", i), off, err})
+}
+
+// addEntry takes entry i, or tells why it is left out. Those of a solid run wait in run for its end.
+func (r *Reader) addEntry(e *blobEntry, i int, run *solidRun) error {
+	if e.Resource.flags()&resSolid != 0 && r.hdr.Version == versionSolid {
+		return run.add(e, i)
+	}
+	run.end()
 	if e.Resource.flags()&resMetadata != 0 {
 		if e.RefCount != 0 && len(r.images) < int(r.hdr.ImageCount) {
 			img := &Image{r: r, Index: len(r.images) + 1}
@@ -164,25 +176,16 @@ func (r *Reader) addEntry(e *blobEntry) error {
 		}
 		return nil
 	}
-	var res resource
-	if e.Resource.flags()&resSolid != 0 && r.hdr.Version == versionSolid {
-		if e.Resource.Original == solidOriginal {
-			return nil // the solid resource itself
-		}
-		if e.Resource.Offset > 1<<62 {
-			return fmt.Errorf("offset %#x in a solid resource", e.Resource.Offset)
-		}
-		res = resource{
-			off: int64(e.Resource.Offset), stored: 0, size: e.Resource.stored(), hash: e.Hash, refs: e.RefCount, solid: true,
-		}
-	} else {
-		h := e.Resource
-		h.StoredFlags &^= uint64(resSolid) << resourceSizeLog
-		if err := h.check(r.size); err != nil {
-			return err
-		}
-		res = newResource(e)
+	h := e.Resource
+	h.StoredFlags &^= uint64(resSolid) << resourceSizeLog
+	if err := h.check(r.size); err != nil {
+		return err
 	}
+	return r.addResource(e, newResource(e))
+}
+
+// addResource takes a blob, or tells why it is left out.
+func (r *Reader) addResource(e *blobEntry, res resource) error {
 	switch _, known := r.index[e.Hash]; {
 	case e.Part != r.hdr.Part:
 		return fmt.Errorf("part %d, want %d", e.Part, r.hdr.Part)
@@ -288,7 +291,7 @@ func (r *Reader) Problems() []error { return r.problems }
 // BlobInfo tells where a blob is.
 type BlobInfo struct {
 	Hash       winfile.SHA1
-	Offset     int64 // in the file; in the plain bytes of solid resources if Solid
+	Offset     int64 // in the file; in the plain bytes of its solid resource if Solid
 	StoredSize int64 // bytes in the file; 0 if Solid
 	Size       int64 // plain bytes
 	RefCount   uint32
@@ -297,7 +300,7 @@ type BlobInfo struct {
 }
 
 func (res *resource) info() BlobInfo {
-	return BlobInfo{res.hash, res.off, res.stored, res.size, res.refs, res.compressed, res.solid}
+	return BlobInfo{res.hash, res.off, res.stored, res.size, res.refs, res.compressed, res.solid != nil}
 }
 
 // Lookup finds a blob by its SHA-1.

@@ -177,6 +177,10 @@ func TestReadsWimlib(t *testing.T) {
 		{"xpress 64k", []string{"--compress=xpress", "--chunk-size=64K"}, XPRESS, 65536},
 		{"lzx", []string{"--compress=lzx"}, LZX, 32768},
 		{"lzx 2m", []string{"--compress=lzx", "--chunk-size=2M"}, LZX, 2 << 20},
+		{"lzms", []string{"--compress=lzms", "--chunk-size=32K"}, LZMS, 32768},
+		{"solid", []string{"--compress=lzx", "--solid"}, LZX, 32768},
+		{"solid lzx", []string{"--compress=xpress", "--solid", "--solid-compress=lzx", "--solid-chunk-size=32K"}, XPRESS, 32768},
+		{"solid xpress", []string{"--compress=none", "--solid", "--solid-compress=xpress", "--solid-chunk-size=4K"}, None, 0},
 		{"wimboot", []string{"--wimboot"}, XPRESS, 4096},
 		{"unix data", []string{"--compress=xpress", "--unix-data"}, XPRESS, 32768},
 	} {
@@ -218,30 +222,29 @@ func TestReadsWimlib(t *testing.T) {
 	}
 }
 
-func TestUnsupportedCodecs(t *testing.T) {
-	dir := writeFolder(t, map[string][]byte{"a": prose(1, 100000), "b": noise(1, 100)})
-	for _, args := range [][]string{{"--compress=lzms"}, {"--solid"}, {"--compress=xpress", "--pipable"}} {
-		name := filepath.Join(t.TempDir(), "a.wim")
-		reftool.Run(t, "wimlib-imagex", append([]string{"capture", dir, name}, args...)...)
-		r, err := Open(name)
-		if err == nil {
-			_, err = r.Images()[0].Tree()
-			if err == nil { // the metadata was too small to be compressed
-				_, err = fs.ReadFile(r.Images()[0], "a")
-			}
-			r.Close()
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%q: %v, want ErrUnsupported", args, err)
-		}
+func TestPipableIsUnsupported(t *testing.T) {
+	dir := writeFolder(t, map[string][]byte{"a": prose(1, 100000)})
+	name := filepath.Join(t.TempDir(), "a.wim")
+	reftool.Run(t, "wimlib-imagex", "capture", dir, name, "--pipable")
+	if _, err := Open(name); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("%v, want ErrUnsupported", err)
 	}
 }
 
 func TestBlobReaderAt(t *testing.T) {
+	for _, args := range [][]string{
+		{"--compress=xpress", "--chunk-size=4K"},
+		{"--solid", "--solid-compress=lzx", "--solid-chunk-size=64K"},
+	} {
+		t.Run(args[0], func(t *testing.T) { testBlobReaderAt(t, args) })
+	}
+}
+
+func testBlobReaderAt(t *testing.T, args []string) {
 	files := sampleFiles()
 	dir := writeFolder(t, files)
 	name := filepath.Join(t.TempDir(), "a.wim")
-	reftool.Run(t, "wimlib-imagex", "capture", dir, name, "--compress=xpress", "--chunk-size=4K")
+	reftool.Run(t, "wimlib-imagex", append([]string{"capture", dir, name}, args...)...)
 	r := openTest(t, name)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	for path, data := range files {
@@ -314,6 +317,66 @@ func TestDamageIsFound(t *testing.T) {
 		if _, err := NewReader(bytes.NewReader(good[:n]), int64(n)); err == nil {
 			t.Errorf("a file cut to %d bytes was accepted", n)
 		}
+	}
+}
+
+// TestSolidDamage changes solid resources and the blob table's entries for them, a blob in two resources, two
+// that overlap, a chunk table that does not fit.
+func TestSolidDamage(t *testing.T) {
+	files := map[string][]byte{"a": prose(1, 100000), "b": prose(2, 50000), "c": noise(3, 70000), "d": prose(4, 200000)}
+	dir := writeFolder(t, files)
+	name := filepath.Join(t.TempDir(), "a.wim")
+	reftool.Run(t, "wimlib-imagex", "capture", dir, name, "--solid", "--solid-compress=lzx", "--solid-chunk-size=64K")
+	good, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(b []byte) (*Reader, error) { return NewReader(bytes.NewReader(b), int64(len(b))) }
+	r, err := open(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifyClean(t, r)
+	solid := r.Blob(sha1.Sum(files["a"])).Ref.(*resource).solid
+	table := int(r.hdr.BlobTable.Offset)
+	entry := func(b []byte, solidOnes bool) []byte { // the first blob, or resource, of the run
+		for off := table; ; off += blobEntrySize {
+			if e := getBlobEntry(b[off:]); e.Resource.flags()&resSolid != 0 && (e.Resource.Original == solidOriginal) == solidOnes {
+				return b[off:]
+			}
+		}
+	}
+	for what, tt := range map[string]struct {
+		change func(b []byte)
+		bad    int // blobs that are lost or wrong
+	}{
+		"chunk size":        {func(b []byte) { le.PutUint32(b[solid.off+8:], 3000) }, 4},
+		"codec":             {func(b []byte) { b[solid.off+12] = 9 }, 4},
+		"plain size":        {func(b []byte) { le.PutUint64(b[solid.off:], 1<<40) }, 4},
+		"chunk table":       {func(b []byte) { b[solid.off+solidHeaderSize]++ }, 4},
+		"resource outside":  {func(b []byte) { le.PutUint64(entry(b, true)[8:], 1<<40) }, 4},
+		"offset far":        {func(b []byte) { le.PutUint64(entry(b, false)[8:], 1<<40) }, 1},
+		"over the end":      {func(b []byte) { le.PutUint64(entry(b, false)[8:], uint64(solid.size-1)) }, 1},
+		"stored byte":       {func(b []byte) { b[solid.chunks[0]+200] ^= 0x40 }, 1},
+		"no resource entry": {func(b []byte) { entry(b, true)[0x10+4] = 0 }, 4},
+	} {
+		t.Run(what, func(t *testing.T) {
+			bad := slices.Clone(good)
+			tt.change(bad)
+			r, err := open(bad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := r.Verify(context.Background(), nil)
+			if err != nil || res.Err() == nil || len(files)-res.Blobs < tt.bad {
+				t.Errorf("%v, %d of %d blobs are good: %v", err, res.Blobs, len(files), res.Problems)
+			}
+			for path, data := range files {
+				if got, err := fs.ReadFile(r.Images()[0], path); err == nil && !bytes.Equal(got, data) {
+					t.Errorf("%s: wrong bytes and no error", path)
+				}
+			}
+		})
 	}
 }
 

@@ -26,6 +26,10 @@ type decoder struct {
 	stored  []byte
 	offsets []int64 // of chunks from the end of the chunk table
 
+	solid          decompressor // of the solid resource read last
+	solidCodec     Codec
+	solidChunkSize int64
+
 	tableShift int64 // how far the chunk table is from its place; 0 but for a Writer
 }
 
@@ -74,8 +78,8 @@ func newLayout(size, chunk int64) layout {
 // readable tells why res cannot be decoded, before anything is read.
 func (d *decoder) readable(res *resource) error {
 	switch {
-	case res.solid:
-		return fmt.Errorf("reading solid resources: %w", errors.ErrUnsupported)
+	case res.solid != nil:
+		return res.solid.readable()
 	case !res.compressed:
 		return nil
 	case d.r.codec == None:
@@ -97,6 +101,9 @@ func (d *decoder) readable(res *resource) error {
 func (d *decoder) read(res *resource, off int64, dst []byte) error {
 	if err := d.readable(res); err != nil {
 		return d.errorAt(res, res.off, err)
+	}
+	if res.solid != nil {
+		return d.readSolidBlob(res, off, dst)
 	}
 	if !res.compressed {
 		return d.readFull(res, dst, res.off+off)
@@ -188,14 +195,22 @@ func (d *decoder) chunks(res *resource, l layout, first int64, dst, stored []byt
 }
 
 func (d *decoder) readFull(res *resource, p []byte, off int64) error {
-	n, err := d.r.r.ReadAt(p, off)
+	if n, err := d.r.readInto(p, off); err != nil {
+		return d.errorAt(res, off+n, err)
+	}
+	return nil
+}
+
+// readInto fills p, or tells how much it could.
+func (r *Reader) readInto(p []byte, off int64) (int64, error) {
+	n, err := r.r.ReadAt(p, off)
 	if n == len(p) {
-		return nil
+		return int64(n), nil
 	}
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return d.errorAt(res, off+int64(n), err)
+	return int64(n), err
 }
 
 func (d *decoder) errorAt(res *resource, off int64, err error) error {
@@ -294,11 +309,12 @@ func (r *Reader) BlobReaderAt(b *winfile.Blob) (io.ReaderAt, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{r: r}
-	if err := r.newDecoder().readable(res); err != nil {
+	d := r.decoders.Get().(*decoder)
+	defer r.decoders.Put(d)
+	if err := d.readable(res); err != nil {
 		return nil, d.errorAt(res, res.off, err)
 	}
-	if !res.compressed {
+	if !res.compressed && res.solid == nil {
 		return io.NewSectionReader(r.r, res.off, res.size), nil
 	}
 	return &blobReaderAt{r: r, res: res}, nil
