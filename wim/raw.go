@@ -16,7 +16,7 @@ import (
 // that needs no decompression to be copied. What is in a solid resource, or stored uncompressed, has no such form.
 func (r *Reader) RawBlob(b *winfile.Blob) (*winfile.Blob, bool) {
 	res, err := r.resourceOf(b)
-	if err != nil || res.solid || !res.compressed || b.Content != winfile.Content(r) || r.newDecoder().readable(res) != nil {
+	if err != nil || res.solid != nil || !res.compressed || b.Content != winfile.Content(r) || r.newDecoder().readable(res) != nil {
 		return nil, false
 	}
 	return &winfile.Blob{Size: res.stored, Order: res.off, Content: (*rawContent)(r), Ref: res}, true
@@ -29,7 +29,7 @@ func (r *Reader) StoredSize(b *winfile.Blob) (stored int64, compressed bool) {
 	if err != nil {
 		return 0, false
 	}
-	return res.stored, res.compressed && !res.solid
+	return res.stored, res.compressed && res.solid == nil
 }
 
 // rawContent reads resources as they are.
