@@ -249,10 +249,10 @@ func newGeometry(size, blockSize, sector int64) geometry {
 }
 
 // blocks is how many payload blocks the disk has.
-func (g *geometry) blocks() int64 { return (g.size + g.blockSize - 1) / g.blockSize }
+func (g geometry) blocks() int64 { return (g.size + g.blockSize - 1) / g.blockSize }
 
 // entries is how many entries the BAT has.
-func (g *geometry) entries(parent bool) int64 {
+func (g geometry) entries(parent bool) int64 {
 	n := g.blocks()
 	if parent {
 		return (n + g.ratio - 1) / g.ratio * (g.ratio + 1)
@@ -261,17 +261,17 @@ func (g *geometry) entries(parent bool) int64 {
 }
 
 // payload is the entry of block i; bitmap that of the sector bitmap of its chunk.
-func (g *geometry) payload(i int64) int64 { return i + i/g.ratio }
-func (g *geometry) bitmap(i int64) int64  { return i/g.ratio*(g.ratio+1) + g.ratio }
+func (g geometry) payload(i int64) int64 { return i + i/g.ratio }
+func (g geometry) bitmap(i int64) int64  { return i/g.ratio*(g.ratio+1) + g.ratio }
 
 // block is which block the payload entry n is of.
-func (g *geometry) block(n int64) int64 { return n - n/(g.ratio+1) }
+func (g geometry) block(n int64) int64 { return n - n/(g.ratio+1) }
 
 // isBitmap reports whether entry n of the BAT is a sector bitmap's.
-func (g *geometry) isBitmap(n int64) bool { return n%(g.ratio+1) == g.ratio }
+func (g geometry) isBitmap(n int64) bool { return n%(g.ratio+1) == g.ratio }
 
 // bitmapRange is where in its sector bitmap block the bits of block i are, in bytes.
-func (g *geometry) bitmapRange(i int64) (off, n int64) {
+func (g geometry) bitmapRange(i int64) (off, n int64) {
 	n = g.blockSize / g.sector / 8
 	return i % g.ratio * n, n
 }
