@@ -115,8 +115,7 @@ func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
 const (
 	entryHeader = 40
-	marvinLow   = 0x7a4e55c5
-	marvinHigh  = 0x82ef4d88
+	marvinSeed  = 0x82ef4d887a4e55c5
 )
 
 // readEntries reads entries up to the first that is not one or does not follow: there the log ends, whatever stands behind.
@@ -141,7 +140,7 @@ func readEntry(b []byte) (e newLogEntry, size int, ok bool) {
 		return e, 0, false
 	}
 	b = b[:n]
-	if marvin32(b[entryHeader:]) != le.Uint64(b[24:]) || marvin32(b[:32]) != le.Uint64(b[32:]) {
+	if marvin32(marvinSeed, b[entryHeader:]) != le.Uint64(b[24:]) || marvin32(marvinSeed, b[:32]) != le.Uint64(b[32:]) {
 		return e, 0, false
 	}
 	refs := b[entryHeader : entryHeader+8*int(count)]
@@ -153,9 +152,9 @@ func readEntry(b []byte) (e newLogEntry, size int, ok bool) {
 	return e, int(n), sum <= uint64(len(e.pages))
 }
 
-// marvin32 is the hash of log entries.
-func marvin32(b []byte) uint64 {
-	lo, hi := uint32(marvinLow), uint32(marvinHigh)
+// marvin32 is the hash of log entries, with marvinSeed.
+func marvin32(seed uint64, b []byte) uint64 {
+	lo, hi := uint32(seed), uint32(seed>>32)
 	mix := func(v uint32) {
 		lo += v
 		hi ^= lo
@@ -313,10 +312,13 @@ func (l *logFile) applyOld(out []byte, bitmap []byte, headerBad bool, r *Recover
 		}
 	}
 	base := baseBlock(res)
+	seq, _ := l.base.sequences()
 	if headerBad {
 		copy(base, l.base)
+	} else {
+		first, _ := base.sequences()
+		seq = max(seq, first)
 	}
-	seq, _ := l.base.sequences()
 	le.PutUint32(base[0x28:], l.base.binsSize())
 	le.PutUint32(base[0x1c:], typePrimary)
 	base.setSequence(seq)
