@@ -36,20 +36,30 @@ func writeDocs(w io.Writer, root *cobra.Command) error {
 	}
 	b.WriteString("\n## Options of every command\n\n")
 	writeFlags(&b, root.PersistentFlags())
-	for _, c := range root.Commands() {
+	writeCommands(&b, root)
+	_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
+	return err
+}
+
+// writeCommands writes the commands below one, groups with what is in them.
+func writeCommands(b *strings.Builder, parent *cobra.Command) {
+	for _, c := range parent.Commands() {
 		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
 			continue
 		}
-		fmt.Fprintf(&b, "## husk %s\n\n%s.\n\n", c.Name(), c.Short)
-		fmt.Fprintf(&b, "    husk %s\n\n", c.Use)
-		if c.Long != "" {
-			fmt.Fprintf(&b, "%s\n\n", c.Long)
+		fmt.Fprintf(b, "## %s\n\n%s.\n\n", c.CommandPath(), c.Short)
+		if top, _, err := c.Root().Find([]string{c.Name()}); err == nil && top != c && top.Name() == c.Name() {
+			fmt.Fprintf(b, "The same as `%s`.\n\n", top.CommandPath())
+			continue
 		}
-		writeFlags(&b, c.LocalNonPersistentFlags())
-		fmt.Fprintf(&b, "Example:\n\n```\n%s\n```\n\n", c.Example)
+		fmt.Fprintf(b, "    %s %s\n\n", parent.CommandPath(), c.Use)
+		if c.Long != "" {
+			fmt.Fprintf(b, "%s\n\n", c.Long)
+		}
+		writeFlags(b, c.LocalNonPersistentFlags())
+		fmt.Fprintf(b, "Example:\n\n```\n%s\n```\n\n", c.Example)
+		writeCommands(b, c)
 	}
-	_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
-	return err
 }
 
 func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {

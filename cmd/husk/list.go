@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"husk/internal/describe"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/winfile"
@@ -90,10 +92,7 @@ func (a *app) listEntry(w io.Writer, path string, e *winfile.Entry, long bool) e
 		_, err := fmt.Fprintln(w, printable(path))
 		return err
 	}
-	tail := ""
-	if i.Reparse != nil {
-		tail = fmt.Sprintf("  [%s]", tagName(i.Reparse.Tag))
-	}
+	tail := linkTail(i)
 	if e.ShortName != "" {
 		tail += "  (" + e.ShortName + ")"
 	}
@@ -147,31 +146,19 @@ func entryJSON(path string, e *winfile.Entry) jsonEntry {
 }
 
 // tagName names the reparse tags that Windows systems have.
-func tagName(tag uint32) string {
-	switch tag {
-	case winfile.TagMountPoint:
-		return "junction"
-	case winfile.TagSymlink:
-		return "symlink"
-	case winfile.TagWOF:
-		return "WOF"
-	case winfile.TagAppExecLink:
-		return "app execution alias"
-	}
-	return fmt.Sprintf("reparse %#x", tag)
-}
+func tagName(tag uint32) string { return describe.TagName(tag) }
 
 func newCat(a *app) *cobra.Command {
 	var wims []string
 	var stream string
 	c := &cobra.Command{
-		Use:   "cat FILE[:IMAGE] PATH",
+		Use:   "cat FILE[:IMAGE] PATH[:STREAM]",
 		Short: a.ui.T("Write the content of a file inside a WIM image, volume, VHD or disk image"),
 		Long: a.ui.T(`Pointer files are read through their WIM, which is looked for at its recorded path under each folder above FILE, or given
 with --wim.`),
 		Example: `  husk cat wimboot.wim:1 /Windows/System32/WimBootCompress.ini
   husk cat x64/win7.vhd /Windows/notepad.exe > notepad.exe
-  husk cat wimboot.wim:1 --stream=Zone.Identifier /Users/Public/setup.exe`,
+  husk cat wimboot.wim:1 /Users/Public/setup.exe:Zone.Identifier`,
 		Args: args(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := source.Open(c.Context(), args[0], &source.Options{WIMs: wims, Warn: a.ui.Warn})
@@ -180,6 +167,11 @@ with --wim.`),
 			}
 			defer s.Close()
 			e, name, err := lookup(s, args[1])
+			if path, of, ok := cutStream(args[1]); err != nil && stream == "" && ok {
+				if f, n, lookErr := lookup(s, path); lookErr == nil {
+					e, name, stream, err = f, n, of, nil
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -214,6 +206,18 @@ func (r contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.r.Read(p)
+}
+
+// cutStream parts PATH:STREAM; a type :$DATA at the end says nothing.
+func cutStream(s string) (path, stream string, ok bool) {
+	if n := len(s) - len(":$DATA"); n > 0 && strings.EqualFold(s[n:], ":$DATA") {
+		s = s[:n]
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i < strings.LastIndexAny(s, `/\`) {
+		return s, "", false
+	}
+	return s[:max(i, 0)], s[i+1:], i > 0
 }
 
 // streamOf finds the blob that cat is to write; nil is an empty stream.

@@ -124,10 +124,10 @@ Windows tool.`),
 	flags.BoolP("help", "h", false, u.T("tell how the command is used"))
 	root.Flags().BoolP("version", "v", false, u.T("print the version"))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", c.Name())
+		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", belowRoot(c))
 	})
 	root.AddCommand(
-		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newList(a), newCat(a), newDocs(a, root),
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newList(a), newCat(a), newFS(a), newDocs(a, root),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))
@@ -173,10 +173,15 @@ func usageTemplate(u *ui.UI) string {
 func args(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return ui.Hint(ui.Usage(fmt.Errorf("%d arguments, want: husk %s", len(args), c.Use)), "see 'husk %s --help'", c.Name())
+			return ui.Hint(ui.Usage(fmt.Errorf("%d arguments, want: %s %s", len(args), c.Parent().CommandPath(), c.Use)), "see 'husk %s --help'", belowRoot(c))
 		}
 		return nil
 	}
+}
+
+// belowRoot is the name of a command with that of its group: "fs find".
+func belowRoot(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
 }
 
 func version() string {
