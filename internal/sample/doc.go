@@ -14,6 +14,5 @@
 // object ids. With [Options.Wine] the programs are the PE files of Debian's libwine packages without their debug sections;
 // without it they are made up and small.
 //
-// The hive writer here is small on purpose (no deletion, no values above 16344 bytes): a sample must not come from the code that
-// it tests. Sources: msuhanov/regf (hives), [MS-DTYP] 2.4 (security descriptors), [MS-FSCC] 2.1.2 (reparse points).
+// Sources: [MS-DTYP] 2.4 (security descriptors), [MS-FSCC] 2.1.2 (reparse points).
 package sample
