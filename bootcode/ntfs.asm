@@ -93,6 +93,9 @@ start:  cli
         mov     ecx, 15
         mov     edi, 7E00h
         call    read_sectors
+        mov     si, not_here
+        cmp     dword [second], 'HUSK'
+        jne     die
         jmp     main
 
 ; read_sectors reads ECX sectors of the volume, from sector EDX:EAX on, to the linear address EDI, a multiple of 512.
@@ -163,7 +166,8 @@ print:  cs lodsb
 
 no_lba          db "The BIOS does not know sector numbers", 0
 no_sectors      db "Sectors are not of 512 bytes", 0
-no_read         db "Error reading the disk", 0
+no_read         db "Disk read error", 0
+not_here        db "Wrong hidden sectors", 0
 restart         db 13, 10, "Press Ctrl+Alt+Del to restart", 13, 10, 0
 
         align   4, db 0
@@ -177,6 +181,8 @@ packet:         db 16, 0                ; what AH=42h reads, and where to
         dw      0AA55h
 
 ; --- from here on loaded by the sector above
+
+second  db      'HUSK'
 
 main:   call    geometry
 

@@ -39,14 +39,15 @@ start:  cli
 
         mov     ax, cs
         mov     ds, ax
+        mov     si, t_registers
+        mov     eax, [registers]
+        call    field
         mov     si, t_cs
-        movzx   eax, ax
+        xor     eax, eax
+        mov     ax, cs
         call    field
         mov     si, t_edx
         mov     eax, edx
-        call    field
-        mov     si, t_registers
-        mov     eax, [registers]
         call    field
         mov     si, t_segments
         movzx   eax, word [segments]
@@ -130,9 +131,9 @@ put:    push    dx
         pop     dx
         ret
 
-t_cs            db 13, 10, "bootmgr: cs=", 0
+t_cs            db " cs=", 0
 t_edx           db " edx=", 0
-t_registers     db " registers=", 0
+t_registers     db 13, 10, "bootmgr: registers=", 0
 t_segments      db " segments=", 0
 t_stack         db " sp=", 0
 t_hidden        db " hidden=", 0
