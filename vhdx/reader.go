@@ -498,13 +498,13 @@ func (m *image) walkBAT(report func(entry int, err error) bool) {
 	list, names := m.fixedExtents()
 	for i, e := range m.bat {
 		n := m.entryLength(int64(i))
-		if err := m.checkEntry(e, m.isBitmap(int64(i))); err != nil {
+		if err := m.checkEntry(e, m.isBitmap(int64(i))); err != nil && n > 0 {
 			if !report(i, err) {
 				return
 			}
 			continue
 		}
-		if !e.inFile() {
+		if !e.inFile() || n == 0 { // nobody reads blocks behind the end of the disk
 			continue
 		}
 		if e.mibs() > uint64(m.size/mib) || e.offset() < mib || n > m.size-e.offset() {
