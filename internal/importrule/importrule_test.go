@@ -26,6 +26,7 @@ import (
 
 // formatImports are the imports between formats, each with its reason.
 var formatImports = map[string]string{
+	"bcd -> regf":    "a boot store is a registry hive",
 	"wof -> capconf": "which files may be pointers stands in a section of a capture configuration",
 }
 
