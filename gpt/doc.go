@@ -1,4 +1,4 @@
-// Package gpt reads GUID partition tables, for the identity of a disk and its partitions.
+// Package gpt reads and writes GUID partition tables.
 //
 // A table stands twice on the disk, in sectors of 512 or 4096 bytes. Integers are little-endian, also the first three
 // fields of a GUID:
