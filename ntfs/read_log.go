@@ -3,6 +3,8 @@ package ntfs
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 )
 
 // LogState tells what $LogFile would still change on the volume.
@@ -39,7 +41,7 @@ const (
 func (v *Volume) readLog() {
 	s, err := v.openNamed(recLogFile, typeData, "")
 	if err == nil {
-		v.Log, err = s.logState()
+		v.Log, _, err = s.logState()
 	}
 	if err != nil {
 		v.Log = LogDamaged
@@ -50,31 +52,77 @@ func (v *Volume) readLog() {
 		v.warn("$LogFile is not clean: the last changes before the volume was cut off are not seen")
 	case LogCached:
 		v.warn("Windows keeps metadata of this volume in memory (fast startup or hibernation): the last changes are not seen")
+	default:
+		return
+	}
+	v.warnPending()
+}
+
+// pendingShown is how many files warnPending names.
+const pendingShown = 5
+
+// warnPending tells which files the log would change.
+func (v *Volume) warnPending() {
+	changes, err := v.PendingLog()
+	if err != nil {
+		v.warn("$LogFile: %v", err)
+	}
+	var records []int64
+	seen := make(map[int64]struct{})
+	for _, c := range changes {
+		if _, ok := seen[c.Record]; !ok {
+			seen[c.Record] = struct{}{}
+			records = append(records, c.Record)
+		}
+	}
+	if len(changes) == 0 {
+		return
+	}
+	v.warn("$LogFile holds %d changes of %d records that are not seen", len(changes), len(records))
+	for i, n := range records {
+		if i == pendingShown {
+			break
+		}
+		var of []string
+		for _, c := range changes {
+			if c.Record == n {
+				of = append(of, strings.TrimSpace(c.Operation+" "+c.Attribute))
+			}
+		}
+		slices.Sort(of)
+		_, list, _ := v.baseAttrs(n)
+		name := ""
+		if len(list) > 0 {
+			name = v.describeFile(list)
+		}
+		v.warn("$LogFile: %s%s: %s", name, recordName(n), strings.Join(slices.Compact(of), ", "))
 	}
 }
 
-func (s *stream) logState() (LogState, error) {
+// logState judges the two restart pages and returns the one that counts, fixups undone; nil if the log is empty.
+func (s *stream) logState() (LogState, []byte, error) {
 	best, state := int64(-1), LogDamaged
+	var newest []byte
 	var why error
 	for i := range int64(2) {
 		page := make([]byte, logPageSize)
 		if _, err := s.ReadAt(page, i*logPageSize); err != nil && err != io.EOF {
-			return LogDamaged, err
+			return LogDamaged, nil, err
 		}
 		if i == 0 && isFilled(page, 0xff) {
-			return LogClean, nil
+			return LogClean, nil, nil
 		}
 		lsn, st, err := parseRestartPage(page)
 		if err != nil {
 			why = err
 		} else if lsn > best {
-			best, state = lsn, st
+			best, state, newest = lsn, st, page
 		}
 	}
 	if best < 0 {
-		return LogDamaged, why
+		return LogDamaged, nil, why
 	}
-	return state, nil
+	return state, newest, nil
 }
 
 func isFilled(b []byte, with byte) bool {
