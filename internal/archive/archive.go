@@ -17,6 +17,7 @@ import (
 	"husk/internal/source"
 	"husk/internal/tree"
 	"husk/internal/ui"
+	"husk/internal/winsys"
 	"husk/wim"
 	"husk/winfile"
 	"husk/wof"
@@ -171,6 +172,9 @@ func imageInfo(s *source.Source, o *Options) (wim.ImageInfo, error) {
 		if err := setProperty(&info, p[0], p[1]); err != nil {
 			return info, err
 		}
+	}
+	if err := winsys.Describe(&info, s.Tree); err != nil {
+		o.UI.Warn("%s: the image does not tell all of its Windows: %s", s.Path, err)
 	}
 	return info, nil
 }

@@ -251,8 +251,11 @@ func madeUp() *programs {
 	slices.Sort(names)
 	for i, n := range names {
 		size := sizes[i%len(sizes)]
-		if n == "shell32.dll" {
+		switch n {
+		case "shell32.dll":
 			size = 1<<20 + 300001
+		case "kernel32.dll": // tells the architecture of the system: its headers must be there
+			size = max(size, 1024)
 		}
 		p.x64 = append(p.x64, program{n, winfile.NewBlob(machineCode(size, "x64", n))})
 		p.x86 = append(p.x86, program{n, winfile.NewBlob(machineCode(size*7/8+1, "x86", n))})
@@ -286,6 +289,10 @@ func machineCode(size int, parts ...string) []byte {
 	words := []string{"RtlAllocateHeap", "Nt", "Query", "Information", "File", "Key", "Registry", "\\SystemRoot\\", "Object", "%08x"}
 	b := make([]byte, 64, size+64)
 	copy(b, "MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff")
+	if machine := map[string]uint16{"x64": 0x8664, "x86": 0x14c}[parts[0]]; machine != 0 {
+		b[0x3c] = byte(len(b))
+		b = binary.LittleEndian.AppendUint16(append(b, "PE\x00\x00"...), machine)
+	}
 	for len(b) < size {
 		switch r.n(8) {
 		case 0:
