@@ -256,7 +256,7 @@ func (e *Editor) room() int { return e.v.RecordSize - firstAttrOffset(e.v.Record
 // are new ones, so that the base record switches the file as a whole.
 func (e *Editor) save(f *editFile, r rank) error {
 	if f.fresh {
-		r = rankFresh
+		r = rankNew
 	}
 	if !f.resize && f.hasList {
 		if done, err := e.saveOne(f, r); done || err != nil {

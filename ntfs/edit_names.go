@@ -68,7 +68,7 @@ func (e *Editor) add(path string, info *winfile.Info) error {
 	if err := e.settle(f); err != nil {
 		return err
 	}
-	if err := e.save(f, rankFresh); err != nil {
+	if err := e.save(f, rankNew); err != nil {
 		return err
 	}
 	key := e.attr(f, typeFileName, "").value()

@@ -19,11 +19,15 @@ type memoryDevice struct {
 	base    []byte
 	sectors map[int64][]byte
 	writes  int
-	failAt  int    // the write with this number, from 1, fails; 0 never
-	tear    int    // sectors of it that still reach the device
-	syncs   int    //
-	lose    func() // called by the write that fails
-	pending map[int64][]byte
+	failAt  int           // the write with this number, from 1, and all later ones fail; 0 never
+	trace   *[]traceEvent // what happened is added to it; may be nil
+}
+
+// traceEvent is a write to a device or its journal, or a sync of the device.
+type traceEvent struct {
+	kind byte // 'w' write, 's' sync, 'j' journal stored, 'c' journal cleared
+	off  int64
+	data []byte
 }
 
 var errCut = errors.New("power cut")
@@ -57,12 +61,8 @@ func (d *memoryDevice) WriteAt(p []byte, off int64) (int, error) {
 	if off%sectorStride != 0 || len(p)%sectorStride != 0 || off < 0 || off+int64(len(p)) > d.size() {
 		return 0, fmt.Errorf("write of %d bytes at %#x of %d", len(p), off, d.size())
 	}
-	d.writes++
-	if d.failAt > 0 && d.writes >= d.failAt {
-		if d.writes == d.failAt {
-			d.put(p[:min(len(p), d.tear*sectorStride)], off)
-		}
-		return 0, errCut
+	if err := d.event('w', off, p); err != nil {
+		return 0, err
 	}
 	d.put(p, off)
 	return len(p), nil
@@ -70,23 +70,22 @@ func (d *memoryDevice) WriteAt(p []byte, off int64) (int, error) {
 
 func (d *memoryDevice) put(p []byte, off int64) {
 	for i := 0; i < len(p); i += sectorStride {
-		s := (off + int64(i)) / sectorStride
-		if d.pending != nil {
-			if _, ok := d.pending[s]; !ok {
-				d.pending[s] = d.sectors[s]
-			}
-		}
-		d.sectors[s] = bytes.Clone(p[i : i+sectorStride])
+		d.sectors[(off+int64(i))/sectorStride] = bytes.Clone(p[i : i+sectorStride])
 	}
 }
 
-func (d *memoryDevice) Sync() error {
+func (d *memoryDevice) Sync() error { return d.event('s', 0, nil) }
+
+// event counts what changes something, and fails when it is time to.
+func (d *memoryDevice) event(kind byte, off int64, p []byte) error {
+	if kind != 's' {
+		d.writes++
+	}
 	if d.failAt > 0 && d.writes >= d.failAt {
 		return errCut
 	}
-	d.syncs++
-	if d.pending != nil {
-		d.pending = make(map[int64][]byte)
+	if d.trace != nil {
+		*d.trace = append(*d.trace, traceEvent{kind, off, bytes.Clone(p)})
 	}
 	return nil
 }
@@ -94,7 +93,7 @@ func (d *memoryDevice) Sync() error {
 // memoryJournal is a Journal in memory.
 type memoryJournal struct {
 	b    []byte
-	d    *memoryDevice // that its writes count with; may be nil
+	d    *memoryDevice // whose events its own are; may be nil
 	most int           // bytes of the largest one
 }
 
@@ -103,12 +102,8 @@ func (j *memoryJournal) Load() ([]byte, error) { return j.b, nil }
 func (j *memoryJournal) Store(b []byte) error {
 	j.most = max(j.most, len(b))
 	if j.d != nil {
-		j.d.writes++
-		if j.d.failAt > 0 && j.d.writes >= j.d.failAt {
-			if j.d.writes == j.d.failAt {
-				j.b = bytes.Clone(b[:len(b)*j.d.tear/8])
-			}
-			return errCut
+		if err := j.d.event('j', 0, b); err != nil {
+			return err
 		}
 	}
 	j.b = bytes.Clone(b)
@@ -117,9 +112,8 @@ func (j *memoryJournal) Store(b []byte) error {
 
 func (j *memoryJournal) Clear() error {
 	if j.d != nil {
-		j.d.writes++
-		if j.d.failAt > 0 && j.d.writes >= j.d.failAt {
-			return errCut
+		if err := j.d.event('c', 0, nil); err != nil {
+			return err
 		}
 	}
 	j.b = nil

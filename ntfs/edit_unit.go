@@ -17,6 +17,7 @@ const (
 	rankUse                 // bits of what becomes used
 	rankFresh               // what nothing durable points to yet
 	rankMFT                 // the $MFT's own record
+	rankNew                 // base records of new files
 	rankFile                // records of files
 	rankIndex               // records with an index, then its blocks, from the root down
 	rankFree    = rankIndex + maxIndexDepth + 2
@@ -159,7 +160,7 @@ func (e *Editor) eachSector(u *unit, fn func(s int64, b []byte)) {
 // put gives a unit its new bytes. What was fresh stays so, unless it is freed.
 func (u *unit) put(b []byte, r rank) {
 	copy(u.data, b)
-	if u.rank != rankFresh || r == rankFree {
+	if u.rank != rankFresh && u.rank != rankNew || r == rankFree {
 		u.rank = r
 	}
 }
