@@ -237,6 +237,11 @@ func (s *Source) openVolume(ctx context.Context, selector string, o *Options) er
 		for _, w := range v.Warnings() {
 			o.Warn("%s: %s", s.Path, w)
 		}
+		if hibernated, err := v.Hibernated(); hibernated {
+			o.Warn("%s: Windows hibernates on this volume: what it keeps in memory is not seen", s.Path)
+		} else if err != nil {
+			o.Warn("%s: %s", s.Path, err)
+		}
 	}
 	if o.Raw {
 		return nil
