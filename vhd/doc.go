@@ -1,4 +1,4 @@
-// Package vhd reads and writes virtual hard disks of the VHD format: fixed and dynamic.
+// Package vhd reads and writes virtual hard disks of the VHD format: fixed, dynamic and differencing.
 //
 // A VHD is a disk of 512-byte sectors in a file. All integers are big-endian. The last 512 bytes are the footer, which
 // gives the size and the type. A fixed disk is the plain sectors with a footer behind them:
@@ -16,7 +16,11 @@
 //	                   that the data is aligned, as Windows 8 and later have it
 //	end-512  footer
 //
-// A differencing disk is a dynamic one whose absent sectors are in a parent; it is recognised and refused.
+// A differencing disk is a dynamic one whose absent sectors are in a parent. Between header and BAT it has the paths of
+// the parent, relative (which boot managers need) and absolute, in UTF-16LE; the header has the parent's unique id.
+//
+// Writer makes a disk in one pass. Disk changes one: a new block is put over the footer, which stands behind it before,
+// and the entry of the BAT that names it is written once the block is on the disk.
 //
 // Readers disagree about the size of a disk: Windows takes the footer's current size; QEMU takes it only from files
 // of creators it knows ("win " among them) and the product of the geometry otherwise. Create refuses to write a disk

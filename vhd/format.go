@@ -28,6 +28,11 @@ const (
 
 	// maxBATEntries bounds the memory of a Reader: 2040 GiB in blocks of 256 KiB.
 	maxBATEntries = MaxSize / (256 << 10)
+
+	relativeCode = "W2ru" // parent locators with paths in UTF-16LE
+	absoluteCode = "W2ku"
+	locatorsAt   = 0x240     // in the header
+	maxPath      = 2 * 32768 // bytes of a path
 )
 
 // Type is the kind of a disk, as in the footer.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf16"
@@ -28,6 +29,34 @@ type Reader struct {
 	bitmapSize int64
 	bat        []uint32        // one sector address for each block of the disk
 	full       []atomic.Uint32 // bit i set: block i is known to hold all of its sectors
+	header     *header
+	used       []extent // what of the file is in use, without blocks
+
+	locator *ParentLocator // of a differencing disk
+	parent  *Reader        // nil if it was not opened
+}
+
+// ErrNoParent says that a sector is in the parent of a differencing disk, and that the parent was not opened.
+var ErrNoParent = errors.New("the parent disk is not open")
+
+// ErrWrongParent says that a file is not the parent that a differencing disk was made on.
+var ErrWrongParent = errors.New("not the parent that the differencing disk was made on")
+
+// ReaderOptions tunes a Reader. It may be nil.
+type ReaderOptions struct {
+	// Parent opens the parent of a differencing disk. The Reader checks its unique id, and closes it. Without Parent, or
+	// if it returns nil, reading what is not in the file fails with ErrNoParent. Nothing in a VHD tells whether the
+	// parent was changed since the child was made: who changes it destroys the child.
+	Parent func(*ParentLocator) (*Reader, error)
+}
+
+// ParentLocator says where the parent of a differencing disk is, and how to know it. Empty strings are not in the file.
+type ParentLocator struct {
+	ID           [16]byte  // the parent's unique id, in the order in which it is spelled
+	Time         time.Time // when the parent was modified; Windows 10 writes 2000-01-01 00:00 UTC, the zero of the field
+	Name         string    // for people
+	RelativePath string    // from the folder of the child: `.\parent.vhd`; boot managers need it
+	AbsolutePath string    // `C:\parent.vhd`
 }
 
 // Info describes a VHD file.
@@ -46,7 +75,8 @@ type Info struct {
 	BlockSize      int64     // bytes; 0 in a fixed disk
 	Blocks         int64     // of the disk; 0 in a fixed disk
 	Allocated      int64     // blocks that are in the file
-	Notes          []string  // what is odd about the file but does not keep it from being read
+	Parent         *ParentLocator
+	Notes          []string // what is odd about the file but does not keep it from being read
 }
 
 // IsVHD reports whether r, of size bytes, ends or starts with a valid VHD footer.
@@ -73,9 +103,12 @@ func Open(name string) (*Reader, error) {
 	return nil, err
 }
 
-// NewReader reads the VHD in r, which has size bytes. It checks the footer, the header and the whole block table. A
-// differencing disk is an error that wraps errors.ErrUnsupported; bytes that break the format are a *FormatError.
-func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
+// NewReader is NewChainReader without options.
+func NewReader(r io.ReaderAt, size int64) (*Reader, error) { return NewChainReader(r, size, nil) }
+
+// NewChainReader reads the VHD in r, which has size bytes, and those that it is based on. It checks the footer, the
+// header and the whole block table. Bytes that break the format are a *FormatError.
+func NewChainReader(r io.ReaderAt, size int64, o *ReaderOptions) (*Reader, error) {
 	f, place, err := findFooter(r, size)
 	if err != nil {
 		return nil, err
@@ -102,6 +135,17 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	if err := d.readDynamic(place, size); err != nil {
 		return nil, err
 	}
+	if d.locator == nil || o == nil || o.Parent == nil {
+		return d, nil
+	}
+	p, err := o.Parent(d.locator)
+	if err != nil || p == nil {
+		return d, err
+	}
+	if p.footer.ID != d.locator.ID {
+		return nil, errors.Join(fmt.Errorf("vhd: parent with unique id %x, want %x: %w", p.footer.ID, d.locator.ID, ErrWrongParent), p.Close())
+	}
+	d.parent = p
 	return d, nil
 }
 
@@ -194,8 +238,12 @@ func (d *Reader) readDynamic(place footerPlace, fileSize int64) error {
 	if err != nil {
 		return &FormatError{"header", at, err}
 	}
+	d.header = h
+	d.used = []extent{{0, footerSize, isFooter}, {at, at + headerSize, isHeader}}
 	if d.footer.Type == Differencing {
-		return fmt.Errorf("vhd: differencing disk with parent %q: %w", h.parentName(), errors.ErrUnsupported)
+		if err := d.readLocators(h, at, fileSize); err != nil {
+			return err
+		}
 	}
 	d.blockSize = int64(h.BlockSize)
 	d.bitmapSize = bitmapSize(d.blockSize)
@@ -222,6 +270,38 @@ func (h *header) parentName() string {
 	return string(utf16.Decode(h.ParentName[:n]))
 }
 
+// readLocators reads how the parent is known and where it is. at is the header's place.
+func (d *Reader) readLocators(h *header, at, fileSize int64) error {
+	l := &ParentLocator{ID: h.ParentID, Time: epoch.Add(time.Duration(h.ParentTimestamp) * time.Second), Name: h.parentName()}
+	for i, e := range h.Locators {
+		var to *string
+		switch string(e.Code[:]) {
+		case relativeCode:
+			to = &l.RelativePath
+		case absoluteCode:
+			to = &l.AbsolutePath
+		default:
+			continue // an older form, or none
+		}
+		what, off := fmt.Sprintf("parent locator %d", i), at+int64(locatorsAt+24*i)
+		if e.Offset > uint64(fileSize) || !ondisk.Range(int64(e.Offset), int64(e.Length), fileSize) || e.Length > maxPath {
+			return &FormatError{what, off, fmt.Errorf("%d bytes at %#x, want at most %d in the file of %d", e.Length, e.Offset, maxPath, fileSize)}
+		}
+		b, err := ondisk.ReadAt(d.r, int64(e.Offset), int64(e.Length), maxPath)
+		if err != nil {
+			return &FormatError{what, int64(e.Offset), err}
+		}
+		u := make([]uint16, len(b)/2)
+		for i := range u {
+			u[i] = binary.LittleEndian.Uint16(b[2*i:])
+		}
+		*to = strings.TrimRight(string(utf16.Decode(u)), "\x00")
+		d.used = append(d.used, extent{int64(e.Offset), int64(e.Offset) + int64(e.Length), isLocator})
+	}
+	d.locator = l
+	return nil
+}
+
 // readTable reads as many entries of the block table as the disk has blocks. at is the header's place.
 func (d *Reader) readTable(h *header, at, fileSize int64) error {
 	n := blockCount(d.size, d.blockSize)
@@ -246,18 +326,24 @@ func (d *Reader) readTable(h *header, at, fileSize int64) error {
 	return nil
 }
 
+// extent is a range of the file with an owner.
+type extent struct {
+	start, end int64
+	block      int // negative: not a block
+}
+
+// Owners of extents that are not blocks.
+const (
+	isFooter  = -1
+	isHeader  = -2
+	isTable   = -3
+	isLocator = -4
+)
+
 // checkBlocks makes sure that no block ends after end or shares bytes with another one, the header or the table.
 func (d *Reader) checkBlocks(h *header, headerAt, end int64) error {
-	type extent struct {
-		start, end int64
-		block      int // negative: not a block
-	}
-	const isFooter, isHeader, isTable = -1, -2, -3
-	list := []extent{
-		{0, footerSize, isFooter},
-		{headerAt, headerAt + headerSize, isHeader},
-		{int64(h.TableOffset), int64(h.TableOffset) + 4*int64(len(d.bat)), isTable},
-	}
+	d.used = append(d.used, extent{int64(h.TableOffset), int64(h.TableOffset) + 4*int64(len(d.bat)), isTable})
+	list := slices.Clone(d.used)
 	name := func(e extent) string {
 		switch e.block {
 		case isFooter:
@@ -266,6 +352,8 @@ func (d *Reader) checkBlocks(h *header, headerAt, end int64) error {
 			return "the header"
 		case isTable:
 			return "the block table"
+		case isLocator:
+			return "a parent locator"
 		}
 		return fmt.Sprintf("block %d", e.block)
 	}
@@ -294,19 +382,26 @@ func (d *Reader) checkBlocks(h *header, headerAt, end int64) error {
 	return nil
 }
 
-// Close closes the file if Open opened it.
+// Close closes the file, if Open opened it, and the parent.
 func (d *Reader) Close() error {
-	if d.file == nil {
-		return nil
+	var errs []error
+	if d.file != nil {
+		errs = append(errs, d.file.Close())
 	}
-	return d.file.Close()
+	if d.parent != nil {
+		errs = append(errs, d.parent.Close())
+	}
+	return errors.Join(errs...)
 }
+
+// Parent is the parent of a differencing disk, or nil if there is none or it was not opened.
+func (d *Reader) Parent() *Reader { return d.parent }
 
 // Size is the size of the disk in bytes, a multiple of 512. It is the footer's current size, as Windows has it, also
 // where QEMU would take the geometry's; Info has a note then.
 func (d *Reader) Size() int64 { return d.size }
 
-// Type is Fixed or Dynamic.
+// Type is Fixed, Dynamic or Differencing.
 func (d *Reader) Type() Type { return d.footer.Type }
 
 // UUID is the footer's unique id, in the order in which it is spelled.
@@ -316,13 +411,63 @@ func (d *Reader) UUID() [16]byte { return d.footer.ID }
 func (d *Reader) Info() Info {
 	i := d.info
 	i.Notes = slices.Clone(i.Notes)
+	if d.locator != nil {
+		l := *d.locator
+		i.Parent = &l
+	}
 	return i
 }
 
-// NextAllocated returns the first range of the disk at or after off that has bytes in the file: start is off itself
-// if that lies in such a range. What lies between ranges reads as zeros. When nothing more is allocated, start and
-// end are both Size. Ranges may hold zeros; a fixed disk is one range.
+// NextAllocated returns the first range of the disk at or after off that has bytes in the file, or in a parent: start is
+// off itself if that lies in such a range. What lies between ranges reads as zeros. When nothing more is allocated, start
+// and end are both Size. Ranges may hold zeros; a fixed disk is one range.
 func (d *Reader) NextAllocated(off int64) (start, end int64) {
+	return d.nextRange(off, func(i int, from, to int64) (int64, int64) {
+		switch {
+		case d.bat[i] != absent:
+			return from, to
+		case d.locator == nil:
+			return to, to
+		case d.parent == nil:
+			return from, to // reading it is an error that must not be passed over
+		}
+		a, b := d.parent.NextAllocated(from)
+		return min(a, to), min(b, to)
+	})
+}
+
+// NextOwn is NextAllocated for what this file itself has, whatever a parent does: the parent's content with these ranges
+// replaced is the disk's.
+func (d *Reader) NextOwn(off int64) (start, end int64, err error) {
+	start, end = d.nextRange(off, func(i int, from, to int64) (int64, int64) {
+		if d.bat[i] == absent {
+			return to, to
+		}
+		bitmap, e2 := d.bitmap(i)
+		if e2 != nil {
+			err = e2
+			return to, to
+		}
+		if bitmap == nil {
+			return from, to
+		}
+		base := int64(i) * d.blockSize
+		s, n := (from-base)/sectorSize, (to-base)/sectorSize
+		for s < n && !bit(bitmap, s) {
+			s++
+		}
+		a := s
+		for s < n && bit(bitmap, s) {
+			s++
+		}
+		return max(from, base+a*sectorSize), base + s*sectorSize
+	})
+	return start, end, err
+}
+
+// nextRange walks blocks from off on. in gives the first range of block i between two places of the disk; an empty one
+// means that there is none. Ranges that touch become one.
+func (d *Reader) nextRange(off int64, in func(i int, from, to int64) (int64, int64)) (start, end int64) {
 	off = max(off, 0)
 	if off >= d.size {
 		return d.size, d.size
@@ -330,18 +475,28 @@ func (d *Reader) NextAllocated(off int64) (start, end int64) {
 	if d.footer.Type == Fixed {
 		return off, d.size
 	}
-	i := int(off / d.blockSize)
-	for i < len(d.bat) && d.bat[i] == absent {
-		i++
+	found := false
+	for i := int(off / d.blockSize); i < len(d.bat); i++ {
+		base := int64(i) * d.blockSize
+		to := min(base+d.blockSize, d.size)
+		a, b := in(i, max(off, base), to)
+		switch {
+		case a >= b && found, found && a != end:
+			return start, end
+		case a >= b:
+			continue
+		case !found:
+			start, found = a, true
+		}
+		end = b
+		if b < to {
+			return start, end
+		}
 	}
-	if i == len(d.bat) {
+	if !found {
 		return d.size, d.size
 	}
-	start = max(off, int64(i)*d.blockSize)
-	for i < len(d.bat) && d.bat[i] != absent {
-		i++
-	}
-	return start, min(int64(i)*d.blockSize, d.size)
+	return start, end
 }
 
 // ReadAt reads from the disk as io.ReaderAt says. Sectors that are not in the file read as zeros.
@@ -384,25 +539,37 @@ func (d *Reader) ReadAt(p []byte, off int64) (int, error) {
 // readBlock fills p from offset in of block i.
 func (d *Reader) readBlock(p []byte, i int, in int64) error {
 	if d.bat[i] == absent {
-		clear(p)
-		return nil
+		return d.readBelow(p, int64(i)*d.blockSize+in)
 	}
-	start := int64(d.bat[i]) * sectorSize
-	if d.full[i/32].Load()&(1<<(i%32)) == 0 {
-		bitmap, err := ondisk.ReadAt(d.r, start, d.bitmapSize, maxBlockSize/sectorSize/8)
-		if err != nil {
-			return &FormatError{fmt.Sprintf("bitmap of block %d", i), start, err}
-		}
-		sectors := min(d.blockSize, d.size-int64(i)*d.blockSize) / sectorSize
-		if !allSet(bitmap, sectors) {
-			return d.readPartial(p, i, in, bitmap)
-		}
-		d.full[i/32].Or(1 << (i % 32))
+	bitmap, err := d.bitmap(i)
+	if err != nil {
+		return err
 	}
-	if err := readFull(d.r, p, start+d.bitmapSize+in); err != nil {
-		return &FormatError{fmt.Sprintf("block %d", i), start + d.bitmapSize + in, err}
+	if bitmap != nil {
+		return d.readPartial(p, i, in, bitmap)
+	}
+	start := int64(d.bat[i])*sectorSize + d.bitmapSize + in
+	if err := readFull(d.r, p, start); err != nil {
+		return &FormatError{fmt.Sprintf("block %d", i), start, err}
 	}
 	return nil
+}
+
+// bitmap reads the sector bitmap of a block that is in the file. It is nil if the block has all of its sectors.
+func (d *Reader) bitmap(i int) ([]byte, error) {
+	if d.full[i/32].Load()&(1<<(i%32)) != 0 {
+		return nil, nil
+	}
+	start := int64(d.bat[i]) * sectorSize
+	bitmap, err := ondisk.ReadAt(d.r, start, d.bitmapSize, maxBlockSize/sectorSize/8)
+	if err != nil {
+		return nil, &FormatError{fmt.Sprintf("bitmap of block %d", i), start, err}
+	}
+	if sectors := min(d.blockSize, d.size-int64(i)*d.blockSize) / sectorSize; !allSet(bitmap, sectors) {
+		return bitmap, nil
+	}
+	d.full[i/32].Or(1 << (i % 32))
+	return nil, nil
 }
 
 // readPartial is readBlock for a block with sectors that are not in the file: neighbours of one kind at a time.
@@ -417,12 +584,30 @@ func (d *Reader) readPartial(p []byte, i int, in int64, bitmap []byte) error {
 		}
 		n := min(end*sectorSize-in, int64(len(p)))
 		if !set {
-			clear(p[:n])
+			if err := d.readBelow(p[:n], int64(i)*d.blockSize+in); err != nil {
+				return err
+			}
 		} else if err := readFull(d.r, p[:n], base+in); err != nil {
 			return &FormatError{fmt.Sprintf("block %d", i), base + in, err}
 		}
 		p, in = p[n:], in+n
 	}
+	return nil
+}
+
+// readBelow fills p with what is not in the file: the parent's, or zeros without one and behind its end.
+func (d *Reader) readBelow(p []byte, off int64) error {
+	n := 0
+	if d.locator != nil {
+		if d.parent == nil {
+			return fmt.Errorf("vhd: %d bytes at %d of the disk: %w", len(p), off, ErrNoParent)
+		}
+		var err error
+		if n, err = d.parent.ReadAt(p, off); n < len(p) && err != nil && err != io.EOF {
+			return err
+		}
+	}
+	clear(p[n:])
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"sync"
 	"time"
+	"unicode/utf16"
 )
 
 // A File is what a Writer writes to; *os.File is one. Bytes that were never written must read as zeros, also when
@@ -21,13 +22,17 @@ type File interface {
 // Options describes a disk to write. Size must be given; the zero value of the rest makes a dynamic disk that every
 // Windows since 7 and QEMU read. The same options and the same calls make the same bytes.
 type Options struct {
-	Type           Type      // Dynamic or Fixed; 0 means Dynamic
+	Type           Type      // Dynamic or Fixed; 0 means Dynamic, or Differencing with Parent
 	Size           int64     // of the disk in bytes, a multiple of 512; see RoundSize
 	BlockSize      int64     // of a dynamic disk: 2 MiB or 512 KiB, the sizes that Windows writes; 0 means 2 MiB
 	ID             [16]byte  // unique id, in the order in which it is spelled
 	Time           time.Time // of creation; the zero value is written as 2000-01-01 00:00 UTC
 	Creator        string    // 4 characters; "" means "win "
 	CreatorVersion uint32    // 0 means 0x000a0000, Windows 10
+
+	// Parent makes a differencing disk whose content is the parent's. Its ID must be the parent's unique id, and Size the
+	// size of the parent.
+	Parent *ParentLocator
 }
 
 const (
@@ -50,6 +55,9 @@ type Writer struct {
 
 	blockSize  int64
 	bitmapSize int64
+	tableAt    int64
+	head       header // of a dynamic or differencing disk
+	locators   []chunk
 
 	mu     sync.Mutex
 	bat    []uint32
@@ -88,7 +96,7 @@ func Create(f File, opts *Options) (*Writer, error) {
 		Type:           o.Type,
 		ID:             o.ID,
 	}
-	if o.Type == Dynamic {
+	if o.Type != Fixed {
 		w.tail.DataOffset = headerOffset
 		if err := w.layOut(); err != nil {
 			return nil, err
@@ -104,6 +112,9 @@ func Create(f File, opts *Options) (*Writer, error) {
 func (o *Options) complete() error {
 	if o.Type == 0 {
 		o.Type = Dynamic
+		if o.Parent != nil {
+			o.Type = Differencing
+		}
 	}
 	if o.BlockSize == 0 {
 		o.BlockSize = defaultBlockSize
@@ -115,10 +126,8 @@ func (o *Options) complete() error {
 		o.CreatorVersion = 0x000a0000
 	}
 	switch {
-	case o.Type == Differencing:
-		return fmt.Errorf("vhd: writing a differencing disk: %w", errors.ErrUnsupported)
-	case o.Type != Fixed && o.Type != Dynamic:
-		return fmt.Errorf("vhd: disk %v, want fixed or dynamic", o.Type)
+	case o.Type < Fixed || o.Type > Differencing || (o.Type == Differencing) != (o.Parent != nil):
+		return fmt.Errorf("vhd: disk %v, want fixed or dynamic, or differencing with a parent", o.Type)
 	case o.Size%sectorSize != 0:
 		return fmt.Errorf("vhd: disk size %d, want a multiple of %d", o.Size, sectorSize)
 	case o.BlockSize != defaultBlockSize && o.BlockSize != smallBlockSize:
@@ -143,10 +152,60 @@ func (w *Writer) layOut() error {
 	for i := range w.bat {
 		w.bat[i] = absent
 	}
-	w.end = tableOffset + roundUp(4*int64(len(w.bat)), sectorSize)
+	w.head = header{
+		Magic:           [8]byte([]byte(headerMagic)),
+		DataOffset:      noOffset,
+		Version:         version1,
+		MaxTableEntries: uint32(len(w.bat)),
+		BlockSize:       uint32(w.blockSize),
+	}
+	w.tableAt = tableOffset
+	if err := w.placeLocators(); err != nil {
+		return err
+	}
+	w.head.TableOffset = uint64(w.tableAt)
+	w.end = w.tableAt + roundUp(4*int64(len(w.bat)), sectorSize)
 	stride := roundUp(w.bitmapSize, dataAlign) + w.blockSize
 	if full := w.end + dataAlign + int64(len(w.bat))*stride; full/sectorSize >= absent {
 		return fmt.Errorf("vhd: disk size %d with blocks of %d, want larger blocks: the file would go over %d", w.opts.Size, w.blockSize, int64(absent)*sectorSize)
+	}
+	return nil
+}
+
+// placeLocators puts what the header says of the parent before the BAT, each path into space of its own.
+func (w *Writer) placeLocators() error {
+	p := w.opts.Parent
+	if p == nil {
+		return nil
+	}
+	stamp, err := timestamp(p.Time)
+	if err != nil {
+		return err
+	}
+	h := &w.head
+	h.ParentID, h.ParentTimestamp = p.ID, stamp
+	if name := utf16.Encode([]rune(p.Name)); len(name) < len(h.ParentName) {
+		copy(h.ParentName[:], name)
+	} else {
+		return fmt.Errorf("vhd: parent name of %d UTF-16 units, want at most %d", len(name), len(h.ParentName)-1)
+	}
+	i := 0
+	for _, l := range []struct{ code, path string }{{absoluteCode, p.AbsolutePath}, {relativeCode, p.RelativePath}} {
+		if l.path == "" {
+			continue
+		}
+		var b []byte
+		for _, u := range utf16.Encode([]rune(l.path)) {
+			b = binary.LittleEndian.AppendUint16(b, u)
+		}
+		if len(b) > maxPath {
+			return fmt.Errorf("vhd: parent path of %d bytes, want at most %d", len(b), maxPath)
+		}
+		space := roundUp(int64(len(b)), dataAlign)
+		h.Locators[i] = locator{Code: [4]byte([]byte(l.code)), Space: uint32(space), Length: uint32(len(b)), Offset: uint64(w.tableAt)}
+		w.locators = append(w.locators, chunk{append(b, make([]byte, space-int64(len(b)))...), w.tableAt})
+		w.tableAt += space
+		i++
 	}
 	return nil
 }
@@ -171,11 +230,14 @@ func (w *Writer) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > w.opts.Size || int64(len(p)) > w.opts.Size-off {
 		return 0, fmt.Errorf("vhd: write of %d bytes at %d, want it in the disk of %d", len(p), off, w.opts.Size)
 	}
-	if w.opts.Type == Fixed {
+	switch {
+	case w.opts.Type == Fixed:
 		if err := w.state(); err != nil {
 			return 0, err
 		}
 		return w.write(p, off)
+	case w.opts.Parent != nil && len(p) > 0:
+		return 0, errors.New("vhd: write to a new differencing disk, want it through OpenDisk, which knows the parent")
 	}
 	done := 0
 	for done < len(p) {
@@ -323,16 +385,9 @@ func (w *Writer) finishDynamic() error {
 	for i, sector := range w.bat {
 		binary.BigEndian.PutUint32(table[4*i:], sector)
 	}
-	h := header{
-		Magic:           [8]byte([]byte(headerMagic)),
-		DataOffset:      noOffset,
-		TableOffset:     tableOffset,
-		Version:         version1,
-		MaxTableEntries: uint32(len(w.bat)),
-		BlockSize:       uint32(w.blockSize),
-	}
 	tail := w.tail.marshal()
-	return w.writeAll(chunk{table, tableOffset}, chunk{tail, w.end}, chunk{append(tail, h.marshal()...), 0})
+	list := append(w.locators, chunk{table, w.tableAt}, chunk{tail, w.end})
+	return w.writeAll(append(list, chunk{append(tail, w.head.marshal()...), 0})...)
 }
 
 var zeros [64 << 10]byte
