@@ -32,10 +32,10 @@ type EditOptions struct {
 //	             are made, whatever happens: the next OpenEditor with this journal writes them again
 //	dirty flag   of $Volume is set, and $LogFile filled with 0xff: stale log records must not be applied to changed records
 //	bitmaps      bits of what becomes used
-//	fresh        records and index blocks that were free
+//	fresh        records and index blocks that were free; then the $MFT's record, if it grew; then base records of new files
 //	records      each file's base record switches it from old to new
 //	indexes      from the root down
-//	frees        records and bits of what is free now
+//	frees        records that are free now, then the bits of what is
 //	dirty flag   is cleared; the journal is emptied
 //
 // Each line is durable before the next starts. So a volume that was cut off anywhere and whose journal is lost still has each file as it

@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -72,10 +73,20 @@ var cutCases = []cutCase{
 }
 
 // readable checks a volume that was cut off and not repaired: each file that was there and is to be there can be found by its path and
-// reads as before or as after.
+// reads as before or as after. Nothing in use is marked free, and the volume is marked dirty if it has any problem.
 func readable(t *testing.T, d *memoryDevice, before, after map[string]*editState) {
 	t.Helper()
 	v := openDevice(t, d)
+	problems, err := v.Check(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		inUse := p.Severity == SeverityError && (p.Kind == ProblemBitmap || p.Kind == ProblemMFTBitmap)
+		if inUse || p.Kind == ProblemCrossLink || !v.Dirty {
+			t.Errorf("without the journal, dirty %t: %v", v.Dirty, p)
+		}
+	}
 	got := readState(t, v)
 	for path, s := range before {
 		if after[path] == nil {

@@ -179,7 +179,7 @@ func parseJournal(b []byte, id journalID, size int64) ([]journalEntry, error) {
 		r, kind := le.Uint32(rest), le.Uint32(rest[4:])
 		c := journalEntry{change: change{rank: rank(r), off: int64(le.Uint64(rest[8:])), size: int64(le.Uint64(rest[16:]))}}
 		rest = rest[journalChange:]
-		if r > uint32(rankClean) || kind > journalFill || len(list) > 0 && list[len(list)-1].rank > c.rank {
+		if r > uint32(rankEnd) || kind > journalFill || len(list) > 0 && list[len(list)-1].rank > c.rank {
 			return nil, fmt.Errorf("change at %#x: rank %d, kind %d", at, r, kind)
 		}
 		if c.size <= 0 || c.size%sectorStride != 0 || c.off < 0 || c.off%sectorStride != 0 || c.size > size || c.off > size-c.size {

@@ -12,17 +12,20 @@ import (
 type rank int
 
 const (
-	rankDirty   rank = iota // the dirty flag is set
-	rankLog                 // $LogFile is emptied
-	rankUse                 // bits of what becomes used
-	rankFresh               // what nothing durable points to yet
-	rankMFT                 // the $MFT's own record
-	rankNew                 // base records of new files
-	rankFile                // records of files
-	rankIndex               // records with an index, then its blocks, from the root down
-	rankFree    = rankIndex + maxIndexDepth + 2
-	rankClean   = rankFree + 1 // the dirty flag is cleared
-	rankUnknown = rankFree + 2
+	rankDirty   rank                            = iota // the dirty flag is set in the $MFT
+	rankMirror                                         // and in $MFTMirr
+	rankLog                                            // $LogFile is emptied
+	rankUse                                            // bits of what becomes used
+	rankFresh                                          // what nothing durable points to yet
+	rankMFT                                            // the $MFT's own record
+	rankNew                                            // base records of new files
+	rankFile                                           // records of files
+	rankIndex                                          // records with an index, then its blocks, from the root down
+	rankFree    = rankIndex + maxIndexDepth + 2        // records that are free now
+	rankUnuse   = rankFree + 1                         // bits of what is free now
+	rankClean   = rankFree + 2                         // the dirty flag is cleared in $MFTMirr
+	rankEnd     = rankFree + 3                         // and in the $MFT
+	rankUnknown = rankFree + 4
 )
 
 // unit is a piece of metadata that changes as a whole: a record, an index block, a piece of a bitmap or of another stream.
@@ -31,7 +34,7 @@ type unit struct {
 	data []byte
 	old  []byte // what the device has
 	rank rank
-	bits bool // bits that become 1 are written at rankUse, those that become 0 at rankFree
+	bits bool // bits that become 1 are written at rankUse, those that become 0 at rankUnuse
 
 	saved     []byte // before the operation underway
 	savedRank rank
@@ -262,7 +265,7 @@ func (e *Editor) changes() ([]change, error) {
 			add(u, rankUse, both)
 		}
 		if !bytes.Equal(both, u.data) {
-			add(u, rankFree, u.data)
+			add(u, rankUnuse, u.data)
 		}
 	}
 	if err := e.flagChanges(add); err != nil {
@@ -281,7 +284,7 @@ func (e *Editor) flagChanges(add func(*unit, rank, []byte)) error {
 	if err != nil {
 		return err
 	}
-	for i, rk := range []rank{rankDirty, rankClean} {
+	for i, ranks := range [][2]rank{{rankDirty, rankMirror}, {rankEnd, rankClean}} {
 		b := slices.Clone(r)
 		attrs, err := b.appendAttrs(nil, recVolume)
 		if err != nil {
@@ -292,11 +295,11 @@ func (e *Editor) flagChanges(add func(*unit, rank, []byte)) error {
 			return formatError(recordName(recVolume), 0, "no $VOLUME_INFORMATION of %d bytes in its base record", volumeInfoSize)
 		}
 		flags := attrs[j].value()[10:]
-		if rk == rankDirty {
+		if ranks[0] == rankDirty {
 			le.PutUint16(flags, le.Uint16(flags)|volumeDirty)
 		}
 		protect(b, nextUSN(b, i+1))
-		for _, s := range []*stream{e.v.mft, e.mirror} {
+		for k, s := range []*stream{e.v.mft, e.mirror} {
 			off := int64(recVolume) * int64(e.v.RecordSize)
 			if off >= s.size {
 				continue
@@ -312,7 +315,7 @@ func (e *Editor) flagChanges(add func(*unit, rank, []byte)) error {
 					return err
 				}
 			}
-			add(&unit{at: at, old: old}, rk, b)
+			add(&unit{at: at, old: old}, ranks[k], b)
 		}
 	}
 	return nil

@@ -1,0 +1,187 @@
+package ntfs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"husk/internal/reftool"
+	"husk/winfile"
+)
+
+// soundProblem leaves out what volumes of ntfs-3g have, see wantSound.
+func soundProblem(p Problem) bool {
+	return p.Severity > SeverityNote && p.Kind != ProblemSparseUnit && !strings.Contains(p.Text, "reparse tag 0xc0, ") &&
+		!strings.HasSuffix(p.Text, "sizes or a compression unit, want zeros")
+}
+
+// readDevice reads an image into memory.
+func readDevice(t testing.TB, img string) *memoryDevice {
+	t.Helper()
+	b, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newMemoryDevice(b)
+}
+
+// writeImage writes the device to an image.
+func (d *memoryDevice) writeImage(t testing.TB, img string) {
+	t.Helper()
+	f, err := os.OpenFile(img, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, len(d.base))
+	if _, err := d.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEditBetweenLoads edits volumes that ntfs-3g has written to, which then reads what the editor made, checks it with its tools, and
+// writes heavily into it.
+func TestEditBetweenLoads(t *testing.T) {
+	for i, tt := range []struct {
+		name string
+		make func(t *testing.T) string
+	}{
+		{"mkntfs", func(t *testing.T) string { return formatVolume(t, 96<<20) }},
+		{"mkntfs, clusters of 512 bytes", func(t *testing.T) string { return formatVolume(t, 64<<20, "-c", "512") }},
+		{"mkntfs, sectors of 4096 bytes", func(t *testing.T) string { return formatVolume(t, 96<<20, "-s", "4096") }},
+		{"builder", func(t *testing.T) string {
+			name, _ := buildImage(t, sampleTree(600), &BuildOptions{Size: 96 << 20})
+			return name
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			img := tt.make(t)
+			mounted(t, img, "streams_interface=xattr,compression", func(dir string) {
+				load(t, dir, uint64(i), 1500)
+				squeeze(t, dir)
+			})
+			for round := range 2 {
+				d := readDevice(t, img)
+				want := readState(t, openDevice(t, d))
+				m := newEditModel(uint64(i*10+round), want)
+				m.made = 1000 * round
+				e := openEdit(t, d, &memoryJournal{})
+				for range 500 {
+					m.step(t, e)
+				}
+				if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+				wantState(t, d, want, soundProblem)
+				d.writeImage(t, img)
+				otherToolsAgree(t, img)
+				mounted(t, img, "streams_interface=xattr", func(dir string) { load(t, dir, uint64(i+7), 1500) })
+				v := openVolume(t, img)
+				readTree(t, v)
+				wantSound(t, v)
+			}
+		})
+	}
+}
+
+// squeeze adds compressed and sparse files.
+func squeeze(t *testing.T, dir string) {
+	t.Helper()
+	mkdir(t, dir+"/squeezed")
+	setAttr(t, dir+"/squeezed", "system.ntfs_attrib_be", []byte{0, 0, 8, 0x10})
+	for i := range 6 {
+		put(t, fmt.Sprintf("%s/squeezed/%d", dir, i), append(make([]byte, 50000*i), noise(uint64(i), 30000)...))
+		name := fmt.Sprintf("%s/sparse %d", dir, i)
+		put(t, name, []byte("x"))
+		if err := os.Truncate(name, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// otherToolsAgree lets ntfsfix and ntfsresize judge a volume, and compares what ntfs-3g reads with what the reader does.
+func otherToolsAgree(t *testing.T, img string) {
+	t.Helper()
+	reftool.Run(t, "ntfsfix", "--no-action", img)
+	reftool.Run(t, "ntfsresize", "--info", "--force", img)
+	v := openVolume(t, img)
+	tree := readTree(t, v)
+	mounted(t, img, "streams_interface=xattr,ro", func(dir string) {
+		for path, e := range tree.All() {
+			if e.Info.Reparse != nil || e.Info.IsDir() {
+				if _, err := os.Lstat(filepath.Join(dir, path)); err != nil && e.Info.IsDir() {
+					t.Error(err)
+				}
+				continue
+			}
+			want, err := readWhole(e.Info.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, path)); err != nil || string(got) != want {
+				t.Errorf("%s: ntfs-3g reads %d bytes, %v, want %d", path, len(got), err, len(want))
+			}
+		}
+	})
+}
+
+// TestEditAsNTFS3GSeesIt looks at a pointer, a compact file and their streams through ntfs-3g.
+func TestEditAsNTFS3GSeesIt(t *testing.T) {
+	img := formatVolume(t, 32<<20)
+	mounted(t, img, "streams_interface=windows", func(dir string) {
+		put(t, dir+"/folder/a file", noise(1, 70000))
+		put(t, dir+"/folder/b file", noise(2, 50000))
+		put(t, dir+"/folder/b file:stream", noise(3, 5000))
+		if err := os.Link(dir+"/folder/b file", dir+"/link"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	f, err := os.OpenFile(img, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	journal := FileJournal(img + ".husk-journal")
+	e, err := OpenEditor(f, 32<<20, journal, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pointer, compact := pointerOf(70000, wofWIM), pointerOf(50000, wofFile)
+	compressed := noise(4, 30000)
+	for _, err := range []error{
+		e.SetPointer("folder/a file", pointer),
+		e.SetCompact(`\LINK`, compact, winfile.NewBlob(compressed)),
+		e.Mkdir("new"), e.Add("new/file", &winfile.Info{Data: winfile.NewBlob(noise(5, 9000))}),
+		e.Close(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(string(journal)); !os.IsNotExist(err) {
+		t.Errorf("the journal is still there: %v", err)
+	}
+	otherToolsAgree(t, img)
+	mounted(t, img, "streams_interface=windows,ro", func(dir string) {
+		for name, want := range map[string][]byte{"/folder/a file": pointer, "/folder/b file": compact, "/link": compact} {
+			if got := getAttr(t, dir+name, "system.ntfs_reparse_data"); string(got) != string(want) {
+				t.Errorf("%s: reparse data %x, want %x", name, got, want)
+			}
+		}
+	})
+	for _, args := range [][]string{{"-n", "WofCompressedData"}, {"-n", "stream"}} {
+		want := string(compressed)
+		if args[1] == "stream" {
+			want = string(noise(3, 5000))
+		}
+		if got := reftool.Run(t, "ntfscat", append(args, img, "/link")...); got != want {
+			t.Errorf("stream %s: %d bytes, want %d", args[1], len(got), len(want))
+		}
+	}
+}
