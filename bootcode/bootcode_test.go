@@ -15,6 +15,7 @@ import (
 	"husk/internal/reftool"
 	"husk/mbr"
 	"husk/ntfs"
+	"husk/vhd"
 	"husk/winfile"
 )
 
@@ -150,7 +151,8 @@ func TestOurVolumes(t *testing.T) {
 		{4096, 413_786, 5000, 2048, "BootMgr"},
 		{4096, 500, 40, 1 << 22, "bootmgr"}, // resident
 		{8192, 65536, 300, 2048, "bootmgr"},
-		{65536, 523_264, 3000, 2048, "bootmgr"}, // all the memory there is
+		{65536, 523_264, 3000, 2048, "bootmgr"},    // all the memory there is
+		{4096, 400_000, 0, 1<<32 - 600, "bootmgr"}, // across sector 2^32
 	} {
 		t.Run(fmt.Sprintf("clusters of %d, %d bytes among %d", tt.cluster, tt.size, tt.crowd), func(t *testing.T) {
 			t.Parallel()
@@ -300,6 +302,37 @@ func TestControllers(t *testing.T) {
 			m := reftool.Machine{Disk: empty, Args: append(args, "-drive", "if=none,id=d,snapshot=on,format=raw,file="+name)}
 			m.Boot(t, want)
 		})
+	}
+}
+
+// It makes no difference what the disk is kept in.
+func TestVHD(t *testing.T) {
+	const start = 2048
+	b, want := stub(t, 300_000, start, "NTFS")
+	raw := disk(t, start, build(t, ntfs.BuildOptions{HiddenSectors: start}, file("bootmgr", b)))
+	from, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []vhd.Type{vhd.Fixed, vhd.Dynamic} {
+		name := filepath.Join(t.TempDir(), "disk.vhd")
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w, err := vhd.Create(f, &vhd.Options{Type: typ, Size: int64(len(from)), ID: [16]byte{1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.WriteAt(from, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m := reftool.Machine{Disk: name, Format: "vpc"}
+		m.Boot(t, want)
 	}
 }
 

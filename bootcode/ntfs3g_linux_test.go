@@ -137,6 +137,21 @@ func TestCompressed(t *testing.T) {
 	m.Boot(t, "BOOTMGR is compressed, encrypted or sparse"+restart)
 }
 
+// Clusters above 64 KiB, which the boot sector codes in another way, are read, too.
+func TestLargeClusters(t *testing.T) {
+	b, want := stub(t, 380_000, 2048, "NTFS")
+	for _, cluster := range []int{128 << 10, 2 << 20} {
+		img := format(t, int64(cluster)*64, cluster)
+		mounted(t, img, func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "bootmgr"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+		m := reftool.Machine{Disk: bootDisk(t, img)}
+		m.Boot(t, want)
+	}
+}
+
 var attributeList = regexp.MustCompile(`\$ATTRIBUTE_LIST`)
 
 // Volumes of ntfs-3g start, however fragmented: $MFT, the index of the root directory, bootmgr.

@@ -1,6 +1,7 @@
 package reftool
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,9 +13,10 @@ import (
 
 // A Machine is a virtual PC that a test starts from a disk.
 type Machine struct {
-	Disk string // path of a disk image
-	UEFI bool   // else a BIOS
-	Args []string
+	Disk   string // path of a disk image
+	Format string // as QEMU names it; empty means raw
+	UEFI   bool   // else a BIOS
+	Args   []string
 }
 
 // bootLimit is far more than any start takes: 1 s with a BIOS, 6 s with UEFI, on an idle machine.
@@ -28,7 +30,7 @@ func (m *Machine) Boot(t testing.TB, until ...string) string {
 	args := []string{
 		"-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "256",
 		"-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-		"-drive", "if=ide,snapshot=on,format=raw,file=" + strings.ReplaceAll(m.Disk, ",", ",,"),
+		"-drive", "if=ide,snapshot=on,format=" + cmp.Or(m.Format, "raw") + ",file=" + strings.ReplaceAll(m.Disk, ",", ",,"),
 	}
 	if m.UEFI {
 		code, vars := firmware(t)
