@@ -7,6 +7,7 @@ import (
 
 	"husk/guid"
 	"husk/internal/disk"
+	"husk/internal/mounted"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/wof"
@@ -22,16 +23,16 @@ import (
 // With an empty spec or path they are those of the mounted file wimFile, where the system can tell.
 func Location(spec, path, wimFile string) (wof.Location, error) {
 	if spec == "" || path == "" {
-		at, err := mountedAt(wimFile)
+		at, err := mounted.At(wimFile)
 		if err != nil {
 			return wof.Location{}, ui.Hint(fmt.Errorf("where %s will be at boot is not known: %w", wimFile, err),
 				`give --wim-path='\wimboot\wimboot.wim' and --wim-disk=mbr:SIGNATURE:OFFSET, gpt:DISK:PARTITION, or a disk image`)
 		}
 		if spec == "" {
-			spec = at.disk
+			spec = at.Disk
 		}
 		if path == "" {
-			path = at.path
+			path = at.Path
 		}
 	}
 	path, err := bootPath(path)
@@ -113,6 +114,3 @@ func bootPath(path string) (string, error) {
 	}
 	return p, nil
 }
-
-// mounted is where a file lies, in the words of Location.
-type mounted struct{ disk, path string }
