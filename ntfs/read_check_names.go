@@ -2,7 +2,7 @@ package ntfs
 
 import (
 	"fmt"
-	"strings"
+	"hash/maphash"
 
 	"husk/winfile"
 )
@@ -14,37 +14,53 @@ func (c *checkState) fileName(n int64, k *checkedRecord, a fileAttr) {
 	}
 	key := fileName(a.value())
 	if err := key.check(); err != nil {
-		c.report(SeverityError, ProblemName, n, "%v", err)
+		k.facts |= factPartial // a name is not known
+		c.reportErr("name-damaged", inAttr(n, a, 0), err)
 		return
 	}
 	if want := fileNameSize + len(key.name()); len(key) != want {
-		c.report(SeverityError, ProblemName, n, "$FILE_NAME of %d bytes, want %d", len(key), want)
+		c.report("name-damaged", inAttr(n, a, 0x10), fmt.Sprintf("%d bytes", len(key)), fmt.Sprint(want))
 	}
 	if dir := key.attributes()&fileNameDirectory != 0; dir != (k.flags&recordDirectory != 0) {
-		c.report(SeverityError, ProblemFlags, n, "directory bit of $FILE_NAME is %t, that of the record %t", dir, !dir)
+		c.report("name-directory-bit", inAttr(n, a, 0x38), fmt.Sprintf("directory bit %t", dir), fmt.Sprintf("%t, that of the record", !dir))
 	}
 	c.storedBits(n, "$FILE_NAME", key.attributes(), k.flags&recordView != 0)
-	if len(c.names) == 0 {
-		c.names = append(c.names, checkedName{})
-	}
-	name := winfile.NameFromUTF16LE(key.name())
-	c.legal(n, name, key.namespace())
-	c.names = append(c.names, checkedName{parent: key.parent(), next: k.firstName, namespace: key.namespace(), name: c.text.add([]byte(name))})
+	c.legal(n, inAttr(n, a, fileNameSize), key)
+	c.names = append(c.names, checkedName{parent: key.parent(), hash: c.hashName(key.name()), next: k.firstName, namespace: key.namespace()})
 	k.firstName = uint32(len(c.names) - 1)
 }
 
-// legal checks a name against its namespace.
-func (c *checkState) legal(n int64, name string, namespace byte) {
+// hashName stands for a name.
+func (c *checkState) hashName(name []byte) uint64 { return maphash.Bytes(c.seed, name) }
+
+// legal checks the name of record n against its namespace.
+func (c *checkState) legal(n int64, at spot, key fileName) {
+	u, namespace := key.name(), key.namespace()
+	cannot, refused := false, false // stand in a path; be used in Windows
+	for i := 0; i < len(u); i += 2 {
+		if u[i+1] != 0 {
+			continue
+		}
+		switch b := u[i]; {
+		case b == 0 || b == '/':
+			cannot = true
+		case b < ' ' || b == '"' || b == '*' || b == ':' || b == '<' || b == '>' || b == '?' || b == '\\' || b == '|':
+			refused = true
+		}
+	}
+	name := winfile.NameFromUTF16LE
+	if dots := len(u) <= 4 && u[0] == '.' && u[1] == 0 && (len(u) == 2 || u[2] == '.' && u[3] == 0); dots && n != recRoot {
+		cannot = true
+	}
 	switch {
 	case namespace > nameWin32DOS:
-		c.report(SeverityError, ProblemName, n, "%q is in namespace %d, want 0 to 3", name, namespace)
-	case name == "." && n == recRoot:
-	case !legalName(name):
-		c.report(SeverityError, ProblemName, n, "%q cannot stand in a path", name)
-	case namespace&nameDOS != 0 && n >= firstUserFile && !legal83(name): // 2 and 3
-		c.report(SeverityWarning, ProblemName, n, "%q is in namespace %d but not an 8.3 name", name, namespace)
-	case namespace != namePOSIX && (strings.ContainsAny(name, "\"*/:<>?\\|") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' })):
-		c.report(SeverityWarning, ProblemName, n, "%q in namespace %d has characters that Windows refuses", name, namespace)
+		c.report("name-namespace", at, fmt.Sprintf("%q is in namespace %d", name(u), namespace), "0 to 3")
+	case cannot:
+		c.report("name-illegal", at, fmt.Sprintf("%q cannot stand in a path", name(u)), "")
+	case namespace&nameDOS != 0 && n >= firstUserFile && !legal83(name(u)): // 2 and 3
+		c.report("name-characters", at, fmt.Sprintf("%q is in namespace %d and no 8.3 name", name(u), namespace), "")
+	case namespace != namePOSIX && refused:
+		c.report("name-characters", at, fmt.Sprintf("%q in namespace %d has characters that Windows refuses", name(u), namespace), "")
 	}
 }
 
@@ -61,50 +77,57 @@ func (c *checkState) namesOf(k *checkedRecord) func(func(*checkedName) bool) {
 
 // namePairs checks the link count, and that a DOS name and a Win32 name come together.
 func (c *checkState) namePairs(n int64, k *checkedRecord) {
-	count, dos := 0, 0
+	count, dos, win32 := 0, 0, 0
 	for t := range c.namesOf(k) {
 		count++
-		if t.namespace == nameDOS {
+		switch t.namespace {
+		case nameDOS:
 			dos++
+		case nameWin32:
+			win32++
 		}
-		if t.namespace != nameDOS && t.namespace != nameWin32 {
-			continue
-		}
-		partner := 0
-		for u := range c.namesOf(k) {
-			if u.parent == t.parent && u.namespace == nameDOS+nameWin32-t.namespace {
-				partner++
+	}
+	pair := func(format string, args ...any) {
+		c.report("name-pair", inStream(n, "$FILE_NAME", -1), fmt.Sprintf(format, args...), "a Win32 name and its DOS name in the same folder, or none")
+	}
+	switch {
+	case dos == 0 && win32 == 0:
+	case dos > 1 || dos != win32:
+		pair("%d names in the Win32 namespace, %d in the DOS namespace", win32, dos)
+	default:
+		var parents []fileRef
+		for t := range c.namesOf(k) {
+			if t.namespace == nameDOS || t.namespace == nameWin32 {
+				parents = append(parents, t.parent)
 			}
 		}
-		if partner != 1 {
-			c.report(SeverityWarning, ProblemName, n, "%q in namespace %d has %d partners in the other, want 1", t.name, t.namespace, partner)
+		if parents[0] != parents[1] {
+			pair("Win32 name and DOS name in folders %v and %v", parents[1], parents[0])
 		}
 	}
 	if int(k.links) != count {
-		c.report(SeverityWarning, ProblemLinks, n, "link count %d, the file has %d names", k.links, count)
-	}
-	if dos > 1 {
-		c.report(SeverityWarning, ProblemName, n, "%d DOS names, want at most 1", dos)
+		c.report("link-count", inRecord(n, 0x12), fmt.Sprintf("link count %d", k.links), fmt.Sprintf("%d, the number of names", count))
 	}
 	if count-dos > 1 && k.flags&recordDirectory != 0 {
-		c.report(SeverityError, ProblemName, n, "directory with %d names", count-dos)
+		c.report("name-second", ofRecord(n), fmt.Sprintf("folder with %d names", count-dos), "1")
 	}
 	if reserved := n >= recReserved && n < firstUserFile; count == 0 && !reserved {
-		c.report(SeverityError, ProblemName, n, "file without a name")
+		c.report("name-missing", ofRecord(n), "no $FILE_NAME", "")
 	}
 }
 
 // directories walks the $I30 of each directory and matches its entries with the names of the records.
 func (c *checkState) directories() error {
 	for n, k := range c.inUse {
-		if k.base != 0 || k.flags&recordDirectory == 0 {
+		c.progress(1, n)
+		if k.base != 0 || !k.has(factDirectory) {
 			continue
 		}
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
 		self := makeRef(uint64(n), k.sequence)
-		c.index(n, "$I30", collateFileName, func(e nodeEntry) error {
+		whole := c.index(n, "$I30", collateFileName, func(e nodeEntry) error {
 			key := fileName(e.key())
 			if err := key.check(); err != nil {
 				return err
@@ -112,157 +135,84 @@ func (c *checkState) directories() error {
 			if want := fileNameSize + len(key.name()); len(key) != want {
 				return fmt.Errorf("key of %d bytes, want %d", len(key), want)
 			}
-			c.directoryEntry(n, self, e.ref(), key)
+			c.directoryEntry(n, k, self, e.ref(), key)
 			return nil
 		})
+		if !whole {
+			k.facts |= factLostIndex
+		}
 	}
 	return nil
 }
 
 // directoryEntry matches one entry of directory n with the record that it points to.
-func (c *checkState) directoryEntry(n int64, self, child fileRef, key fileName) {
-	name := winfile.NameFromUTF16LE(key.name())
+func (c *checkState) directoryEntry(n int64, dir *checkedRecord, self, child fileRef, key fileName) {
+	bad := func(code Code, expected, format string, args ...any) {
+		name := winfile.NameFromUTF16LE(key.name())
+		c.report(code, inStream(n, `$INDEX_ROOT "$I30"`, -1), fmt.Sprintf("entry %q ", name)+fmt.Sprintf(format, args...), expected)
+	}
 	k := c.at(child.record())
 	switch {
-	case k == nil || k.base != 0:
-		c.report(SeverityError, ProblemDanglingEntry, n, "entry %q points to record %v, which is no file", name, child)
+	case c.isBroken(child.record()):
+		return // reported as such
+	case k == nil:
+		bad("entry-dangling", "", "points to record %v, which is not in use", child)
 		return
-	case k.sequence != child.sequence():
-		c.report(SeverityError, ProblemDanglingEntry, n, "entry %q points to %v, the record has sequence number %d", name, child, k.sequence)
+	case k.base != 0:
+		bad("entry-dangling", "", "points to record %v, which is a part of record %v", child, k.base)
 		return
-	case key.parent() != self:
-		c.report(SeverityError, ProblemDanglingEntry, n, "entry %q has parent %v, want %v", name, key.parent(), self)
 	}
+	// One report for each entry: what differs in the reference or parent makes the name differ too.
+	hash := c.hashName(key.name())
+	var found *checkedName
 	for t := range c.namesOf(k) {
-		if t.matched || t.parent != self || t.namespace != key.namespace() || t.name != name {
-			continue
+		if !t.matched && t.parent.record() == self.record() && t.namespace == key.namespace() && t.hash == hash {
+			found = t
+			break
 		}
-		t.matched = true
-		c.copiedFacts(n, name, k, key)
-		return
 	}
-	c.report(SeverityError, ProblemDanglingEntry, n, "entry %q in namespace %d: record %v has no such name here", name, key.namespace(), child)
+	switch {
+	case k.sequence != child.sequence():
+		bad("entry-sequence", fmt.Sprintf("%d, the record's", k.sequence), "points to record %d with sequence number %d", child.record(), child.sequence())
+	case key.parent() != self:
+		bad("entry-parent", self.String(), "has parent %v", key.parent())
+	case found != nil && found.parent == self:
+		c.copiedFacts(dir, k, key, bad)
+	case found != nil: // reported as an orphan
+		return
+	case !k.has(factPartial):
+		bad("entry-name", "", "in namespace %d: record %v has no such name here", key.namespace(), child)
+	}
+	if found != nil {
+		found.matched = true
+	}
 }
 
 // copiedFacts compares what an index entry repeats of its file. Sizes and attributes of system files are often never filled in.
-func (c *checkState) copiedFacts(n int64, name string, k *checkedRecord, key fileName) {
-	if dir := key.attributes()&fileNameDirectory != 0; dir != (k.flags&recordDirectory != 0) && n != recRoot {
-		c.report(SeverityError, ProblemFlags, n, "entry %q: directory bit is %t, that of its record %t", name, dir, !dir)
+func (c *checkState) copiedFacts(dir, k *checkedRecord, key fileName, bad func(code Code, expected, format string, args ...any)) {
+	root := key.parent().record() == recRoot
+	if d := key.attributes()&fileNameDirectory != 0; d != (k.flags&recordDirectory != 0) && !root {
+		bad("entry-directory-bit", fmt.Sprintf("%t, that of its record", !d), "has directory bit %t", d)
 	}
-	if key.attributes()&winfile.AttrReparse != 0 && key.reparseTag() != k.tag || k.tag != 0 && key.attributes()&winfile.AttrReparse == 0 {
-		c.report(SeverityWarning, ProblemReparse, n, "entry %q: reparse tag %#x, its record has %#x", name, key.reparseTag(), k.tag)
+	reparse := key.attributes()&winfile.AttrReparse != 0
+	switch {
+	case reparse && k.tag != 0 && key.reparseTag() == uint32(typeReparsePoint):
+		// ntfs-3g copies the wrong field of a reparse point that is not in its record. Windows takes the tag from the record.
+		bad("entry-stale", fmt.Sprintf("%#x, that of its record", k.tag), "has reparse tag %#x", key.reparseTag())
+	case reparse && key.reparseTag() != k.tag || k.tag != 0 && !reparse:
+		bad("entry-tag", fmt.Sprintf("%#x, that of its record", k.tag), "has reparse tag %#x", key.reparseTag())
+	case k.tag == 0 && key.reparseTag()&0xffff != uint32(k.eaSize):
+		bad("entry-stale", fmt.Sprintf("%d, those of its record", k.eaSize), "has %d bytes of extended attributes", key.reparseTag()&0xffff)
 	}
-	if k.tag == 0 && key.attributes()&winfile.AttrReparse == 0 && key.reparseTag()&0xffff != uint32(k.eaSize) {
-		c.report(SeverityNote, ProblemStaleEntry, n, "entry %q: %d bytes of extended attributes, its record has %d", name, key.reparseTag()&0xffff, k.eaSize)
-	}
-	if name == "." {
-		return // nobody keeps the root's
+	if k == dir {
+		return // nobody keeps the root's own entry
 	}
 	const kept = fileNameDirectory | fileNameView
 	if a := key.attributes() &^ kept; a != winfile.Attributes(k.attributes)&^kept {
-		c.report(SeverityNote, ProblemStaleEntry, n, "entry %q: attributes %#x, its record has %#x", name, uint32(a), k.attributes)
+		bad("entry-stale", fmt.Sprintf("%#x, those of its record", k.attributes), "has attributes %#x", uint32(a))
 	}
-	if k.flags&recordDirectory == 0 && (key.size() != k.size || key.allocated() != k.allocated) {
-		c.report(SeverityNote, ProblemStaleEntry, n, "entry %q: %d bytes, %d allocated, its record has %d, %d", name, key.size(), key.allocated(), k.size, k.allocated)
-	}
-}
-
-// index checks the structure and order of an index and calls fn with its entries.
-func (c *checkState) index(n int64, name string, order collation, fn func(nodeEntry) error) {
-	broken := func(err error) { c.report(SeverityError, ProblemIndex, n, "index %q: %v", name, err) }
-	if c.crossed[n] {
-		c.report(SeverityNote, ProblemIndex, n, "index %q is not checked: its clusters are not its own", name)
-		return
-	}
-	_, list, err := c.v.baseAttrs(n)
-	var x *indexTree
-	if err == nil {
-		x, err = c.v.openIndex(n, list, name)
-	}
-	if err != nil {
-		broken(err)
-		return
-	}
-	c.indexRoot(n, name, x, order)
-	x.collation = order // keys were checked for this one
-	var last []byte
-	x.walk(func(e nodeEntry) {
-		if err := fn(e); err != nil {
-			broken(err)
-			return
-		}
-		if last != nil && x.compare(last, e.key()) >= 0 {
-			c.report(SeverityError, ProblemIndexOrder, n, "index %q: key %s is not greater than the one before", name, x.printKey(e.key()))
-		}
-		last = append(last[:0], e.key()...)
-	}, broken)
-	c.indexBitmap(n, name, x)
-}
-
-// printKey shows a key in a message.
-func (x *indexTree) printKey(key []byte) string {
-	if x.collation == collateFileName {
-		return "\"" + winfile.NameFromUTF16LE(fileName(key).name()) + "\""
-	}
-	const digits = "0123456789abcdef"
-	var b strings.Builder
-	for _, c := range key {
-		b.WriteByte(digits[c>>4])
-		b.WriteByte(digits[c&15])
-	}
-	return b.String()
-}
-
-// indexRoot checks the fields of $INDEX_ROOT.
-func (c *checkState) indexRoot(n int64, name string, x *indexTree, order collation) {
-	bad := func(format string, args ...any) {
-		c.report(SeverityError, ProblemIndex, n, "index %q: "+format, append([]any{name}, args...)...)
-	}
-	indexed := attrType(0)
-	if name == "$I30" {
-		indexed = typeFileName
-	}
-	if x.indexed != indexed || x.collation != order {
-		bad("root of attribute type %#x, collation %#x, want %#x, %#x", uint32(x.indexed), uint32(x.collation), uint32(indexed), uint32(order))
-	}
-	if x.blockSize != c.v.boot.indexSize {
-		bad("blocks of %d bytes, the boot sector says %d", x.blockSize, c.v.boot.indexSize)
-	}
-	if want := x.blockSize / vcnUnit(c.v.ClusterSize, x.blockSize); int(x.unitCode) != want {
-		bad("blocks of %d clusters or sectors, want %d", x.unitCode, want)
-	}
-	node := x.root[16:]
-	if used, allocated := le.Uint32(node[4:]), le.Uint32(node[8:]); used != allocated || int(used) != len(node) {
-		bad("root with %d bytes used, %d allocated, %d there: want them equal", used, allocated, len(node))
-	}
-	if large := node[12]&nodeInner != 0; large && x.blocks == nil {
-		bad("root has sub-nodes but there is no $INDEX_ALLOCATION")
-	}
-}
-
-// indexBitmap compares the bitmap of an index with the blocks that the walk reached.
-func (c *checkState) indexBitmap(n int64, name string, x *indexTree) {
-	if x.blocks == nil {
-		return
-	}
-	bad := func(format string, args ...any) {
-		c.report(SeverityError, ProblemIndexBitmap, n, "index %q: "+format, append([]any{name}, args...)...)
-	}
-	for b := range x.seen {
-		if b/8 >= int64(len(x.bitmap)) || x.bitmap[b/8]>>(b%8)&1 == 0 {
-			bad("block %d is in the tree and free in the bitmap", b)
-		}
-	}
-	for i, bits := range x.bitmap {
-		for j := 0; bits != 0; bits, j = bits>>1, j+1 {
-			block := int64(i)*8 + int64(j)
-			if _, ok := x.seen[block]; bits&1 != 0 && !ok {
-				bad("block %d is used in the bitmap and not in the tree", block)
-			}
-		}
-	}
-	if len(x.bitmap)%8 != 0 {
-		bad("bitmap of %d bytes, want a multiple of 8", len(x.bitmap))
+	if !k.has(factDirectory|factPartial) && (key.size() != k.size || key.allocated() != k.allocated) {
+		bad("entry-stale", fmt.Sprintf("%d and %d, those of its record", k.size, k.allocated), "has %d bytes, %d allocated", key.size(), key.allocated())
 	}
 }
 
@@ -270,12 +220,39 @@ func (c *checkState) indexBitmap(n int64, name string, x *indexTree) {
 func (c *checkState) unmatchedNames() error {
 	for n, k := range c.inUse {
 		for t := range c.namesOf(k) {
-			if !t.matched {
-				c.report(SeverityError, ProblemMissingEntry, n, "name %q in namespace %d is not in the index of its directory %v", t.name, t.namespace, t.parent)
+			if t.matched || k.base != 0 || c.isBroken(t.parent.record()) {
+				continue
+			}
+			at := inStream(n, "$FILE_NAME", -1)
+			dir := c.at(t.parent.record())
+			switch {
+			case dir == nil || dir.base != 0 || dir.sequence != t.parent.sequence() || !dir.has(factDirectory):
+				c.report("entry-orphan", at, fmt.Sprintf("name %q in folder %v, which does not exist", c.nameOf(n, t), t.parent), "")
+			case dir.has(factLostIndex | factPartial): // reported at the folder
+			default:
+				c.report("entry-missing", at, fmt.Sprintf("name %q in namespace %d is not in the index of its folder %v", c.nameOf(n, t), t.namespace, t.parent), "")
 			}
 		}
 	}
 	return nil
+}
+
+// nameOf reads a name of record n; nil means the first. It is "" if that is not possible any more.
+func (c *checkState) nameOf(n int64, t *checkedName) string {
+	r, list, err := c.v.baseAttrs(n)
+	if r == nil || err != nil {
+		return ""
+	}
+	for _, a := range list {
+		if a.typ() != typeFileName || a.nonResident() {
+			continue
+		}
+		key := fileName(a.value())
+		if key.check() == nil && (t == nil || t.parent == key.parent() && t.namespace == key.namespace() && t.hash == c.hashName(key.name())) {
+			return winfile.NameFromUTF16LE(key.name())
+		}
+	}
+	return ""
 }
 
 // States of reachability.
@@ -293,7 +270,7 @@ func (c *checkState) reachability() error {
 	}
 	var chain []*checkedRecord
 	for n, k := range c.inUse {
-		if k.base != 0 || k.flags&recordDirectory == 0 {
+		if k.base != 0 || !k.has(factDirectory) {
 			continue
 		}
 		chain = chain[:0]
@@ -303,15 +280,17 @@ func (c *checkState) reachability() error {
 			chain = append(chain, r)
 			r = c.at(c.names[r.firstName].parent.record())
 		}
-		end := lost
-		if r != nil && r.state == reached {
-			end = reached
+		// Only a loop is reported here: a parent that is none makes an orphan, reported already.
+		loop := r != nil && (r.state == underway || r.state == lost)
+		end := reached
+		if loop {
+			end = lost
 		}
 		for _, r := range chain {
 			r.state = end
 		}
-		if k.state != reached {
-			c.report(SeverityError, ProblemUnreachable, n, "directory %q is not reached from the root", c.nameOf(n))
+		if k.state == lost {
+			c.report("directory-unreachable", ofRecord(n), fmt.Sprintf("folder %q is below itself, or below one that is", c.nameOf(n, nil)), "")
 		}
 	}
 	return nil

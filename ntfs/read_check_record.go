@@ -3,8 +3,9 @@ package ntfs
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
-	"strings"
 
 	"husk/winfile"
 )
@@ -14,25 +15,31 @@ func (c *checkState) record(n int64, r fileRecord, err error) error {
 	if n > maxRecord {
 		return nil
 	}
+	c.progress(0, n)
 	if err != nil {
-		c.report(SeverityError, ProblemRecord, n, "%v", err)
+		c.add(n).facts |= factBroken
+		if len(c.broken) < maxProblems {
+			c.broken = append(c.broken, brokenRecord{n, err})
+		}
 		return nil
 	}
 	if !r.inUse() {
 		return nil
 	}
 	k := c.add(n)
-	*k = checkedRecord{inUse: true, flags: r.flags(), sequence: r.sequence(), links: r.links(), base: r.base()}
+	*k = checkedRecord{facts: factInUse, flags: r.flags(), sequence: r.sequence(), links: r.links(), base: r.base()}
 	c.header(n, r)
 	if c.attrs, err = r.appendAttrs(c.attrs[:0], n); err != nil {
-		c.report(SeverityError, ProblemAttribute, n, "%v", err)
+		k.facts |= factPartial
+		c.damaged = true
+		c.reportErr("attribute-chain", ofRecord(n), err)
 	}
 	end := int(r.firstAttr())
 	for _, a := range c.attrs {
 		end += len(a.attribute)
 	}
 	if err == nil && int(r.used()) != end+8 {
-		c.report(SeverityWarning, ProblemRecord, n, "%#x bytes in use, the end marker is at %#x", r.used(), end)
+		c.report("record-used", inRecord(n, 0x18), fmt.Sprintf("%#x bytes in use", r.used()), fmt.Sprintf("%#x: 8 more than the end marker's place", end+8))
 	}
 	c.layout(n, r, c.attrs)
 	for _, a := range c.attrs {
@@ -41,7 +48,7 @@ func (c *checkState) record(n int64, r fileRecord, err error) error {
 	switch {
 	case r.base() != 0:
 		if r.links() != 0 {
-			c.report(SeverityWarning, ProblemLinks, n, "extension record with a link count of %d", r.links())
+			c.report("extension-links", inRecord(n, 0x12), fmt.Sprintf("extension record with a link count of %d", r.links()), "0")
 		}
 	case slices.ContainsFunc(c.attrs, func(a fileAttr) bool { return a.typ() == typeAttributeList }):
 		c.lists = append(c.lists, n)
@@ -51,27 +58,45 @@ func (c *checkState) record(n int64, r fileRecord, err error) error {
 	return nil
 }
 
+// brokenRecords reports the records that cannot be read. What is not in use may be anything.
+func (c *checkState) brokenRecords() error {
+	bitmap, err := c.v.openNamed(recMFT, typeBitmap, "")
+	for _, b := range c.broken {
+		code, bits := Code("record-unreadable"), []byte{0xff}
+		if fe := (*FormatError)(nil); errors.As(b.err, &fe) && fe.Off != 0 {
+			code = "record-header"
+		}
+		if err == nil && readExactly(bitmap, bits, b.n/8) == nil && bits[0]>>(b.n%8)&1 == 0 {
+			code = "record-free"
+		}
+		c.reportErr(code, ofRecord(b.n), b.err)
+	}
+	return nil
+}
+
 // header checks the fixed part of a record in use.
 func (c *checkState) header(n int64, r fileRecord) {
-	bad := func(format string, args ...any) { c.report(SeverityWarning, ProblemRecord, n, format, args...) }
+	bad := func(code Code, off int, expected, format string, args ...any) {
+		c.report(code, inRecord(n, off), fmt.Sprintf(format, args...), expected)
+	}
 	if r.allocated() != uint32(len(r)) {
-		bad("%d bytes allocated, want %d", r.allocated(), len(r))
+		bad("record-size", 0x1c, fmt.Sprint(len(r)), "%d bytes allocated", r.allocated())
 	}
 	if r.used()%8 != 0 {
-		bad("%d bytes in use, want a multiple of 8", r.used())
+		bad("record-used", 0x18, "a multiple of 8", "%#x bytes in use", r.used())
 	}
 	if r.sequence() == 0 {
-		bad("sequence number 0")
+		bad("record-sequence", 0x10, "1 or more", "sequence number 0")
 	}
 	usa := int(le.Uint16(r[4:]))
 	if want := align(usa+2*(len(r)/sectorStride+1), 8); int(r.firstAttr()) != want {
-		bad("first attribute at %#x, want %#x", r.firstAttr(), want)
+		bad("record-first", 0x14, fmt.Sprintf("%#x", want), "first attribute at %#x", r.firstAttr())
 	}
 	if usa == recordUSA && int64(r.number()) != n {
-		bad("says that it is record %d", r.number())
+		bad("record-number", 0x2c, fmt.Sprint(n), "record number %d", r.number())
 	}
 	if f := r.flags() &^ (recordInUse | recordDirectory | recordExtend | recordView); f != 0 {
-		bad("unknown flags %#x", f)
+		bad("record-flags", 0x16, "", "unknown flags %#x", f)
 	}
 }
 
@@ -79,14 +104,17 @@ func (c *checkState) header(n int64, r fileRecord) {
 func (c *checkState) layout(n int64, r fileRecord, list []fileAttr) {
 	for i, a := range list {
 		if a.instance() >= r.nextInstance() {
-			c.report(SeverityWarning, ProblemRecord, n, "%v has instance %d, the next one is to be %d", a.typ(), a.instance(), r.nextInstance())
+			c.report("record-instance", inRecord(n, 0x28), fmt.Sprintf("next instance %d", r.nextInstance()), fmt.Sprintf("more than %v's, %d", a.typ(), a.instance()))
 		}
-		if slices.ContainsFunc(list[:i], func(b fileAttr) bool { return b.instance() == a.instance() }) {
-			c.report(SeverityError, ProblemAttribute, n, "%v has instance %d of another attribute", a.typ(), a.instance())
+		for _, b := range list[:i] {
+			if b.instance() == a.instance() {
+				c.report("attribute-instance", inAttr(n, a, 0xe), fmt.Sprintf("instance %d, as %v has", a.instance(), b.typ()), "")
+				break
+			}
 		}
 		if i > 0 {
 			if d := c.compareAttrs(list[i-1], a); d > 0 || d == 0 && a.typ() != typeFileName {
-				c.report(SeverityError, ProblemAttribute, n, "%v at %#x is out of order or there twice", a.typ(), a.off)
+				c.report("attribute-order", inAttr(n, a, 0), fmt.Sprintf("stands behind %v", attrLabel(list[i-1].typ(), nameOf(list[i-1]))), "")
 			}
 		}
 	}
@@ -94,7 +122,10 @@ func (c *checkState) layout(n int64, r fileRecord, list []fileAttr) {
 
 // compareAttrs orders attributes as records and attribute lists have them: type, name, lowest VCN.
 func (c *checkState) compareAttrs(a, b fileAttr) int {
-	return cmp.Or(cmp.Compare(a.typ(), b.typ()), compareNames(c.v.upcase, a.name(), b.name()), cmp.Compare(lowestOf(a), lowestOf(b)))
+	if d := cmp.Compare(a.typ(), b.typ()); d != 0 {
+		return d
+	}
+	return cmp.Or(compareNames(c.v.upcase, a.name(), b.name()), cmp.Compare(lowestOf(a), lowestOf(b)))
 }
 
 func lowestOf(a fileAttr) VCN {
@@ -103,6 +134,9 @@ func lowestOf(a fileAttr) VCN {
 	}
 	return 0
 }
+
+// nameOf is the name of an attribute, for messages.
+func nameOf(a fileAttr) string { return winfile.NameFromUTF16LE(a.name()) }
 
 // attrForm is what $AttrDef says of a type.
 type attrForm struct {
@@ -129,6 +163,21 @@ var attrForms = map[attrType]attrForm{
 	typeLoggedUtilityStream: {true, true, false, true, 0, 65536},
 }
 
+// attrFormOf is attrForms by type / 16: it is asked for every attribute of a volume.
+var attrFormOf = func() (list [0x11]*attrForm) {
+	for t, f := range attrForms {
+		list[t>>4] = &f
+	}
+	return list
+}()
+
+func formOf(t attrType) *attrForm {
+	if t&15 != 0 || int64(t>>4) >= int64(len(attrFormOf)) {
+		return nil
+	}
+	return attrFormOf[t>>4]
+}
+
 // headerLength is where the name may start.
 func (a attribute) headerLength() int {
 	switch {
@@ -150,63 +199,67 @@ func (a attribute) contentOffset() int {
 
 // form checks one attribute record against its type.
 func (c *checkState) form(n int64, a fileAttr) {
-	bad := func(format string, args ...any) {
-		c.report(SeverityError, ProblemAttribute, n, "%v at %#x: "+format, append([]any{a.typ(), a.off}, args...)...)
+	bad := func(code Code, off int, expected, format string, args ...any) {
+		c.report(code, inAttr(n, a, off), fmt.Sprintf(format, args...), expected)
 	}
-	f, ok := attrForms[a.typ()]
-	if !ok {
-		bad("unknown type")
+	f := formOf(a.typ())
+	if f == nil {
+		bad("attribute-type", 0, "a multiple of 0x10 up to 0x100", "type %#x", uint32(a.typ()))
 		return
 	}
 	switch named := a.nameLength() > 0; {
 	case named && !f.named:
-		bad("has the name %q, want none", winfile.NameFromUTF16LE(a.name()))
+		bad("attribute-name", 9, "none", "name %q", nameOf(a))
 	case !named && f.named && !f.unnamed:
-		bad("has no name")
+		bad("attribute-name", 9, "one", "no name")
 	case named && (int(a.nameOffset()) < a.headerLength() || int(a.nameOffset())+len(a.name()) > a.contentOffset()):
-		bad("name at %#x, want it between the header and %#x", a.nameOffset(), a.contentOffset())
+		bad("attribute-name", 0xa, fmt.Sprintf("it between the header and %#x", a.contentOffset()), "name at %#x", a.nameOffset())
 	}
-	if a.nonResident() && !f.nonResident || !a.nonResident() && !f.resident {
-		bad("non-resident %t is not allowed", a.nonResident())
-	}
-	if a.attribute[8] > 1 {
-		bad("form %d, want 0 or 1", a.attribute[8])
+	if form := a.attribute[8]; form > 1 || form == 1 && !f.nonResident || form == 0 && !f.resident {
+		bad("attribute-form", 8, map[bool]string{true: "0: resident", false: "1: non-resident"}[form != 0], "form %d", form)
 	}
 	if s := a.size(); !a.continues() && (s < f.least || s > f.most) {
-		bad("%d bytes, want %d to %d", s, f.least, f.most)
+		bad("attribute-size", 0x10, fmt.Sprintf("%d to %d", f.least, f.most), "%d bytes", s)
 	}
 	if a.nonResident() {
-		if a.runsOffset()%8 != 0 {
-			bad("mapping pairs at %#x, want a multiple of 8", a.runsOffset())
+		if a.runsOffset()%8 != 0 || int(a.runsOffset()) < a.headerLength() {
+			bad("attribute-layout", 0x20, fmt.Sprintf("a multiple of 8 from %#x", a.headerLength()), "mapping pairs at %#x", a.runsOffset())
 		}
 		return
 	}
 	if a.valueOffset()%8 != 0 || a.valueOffset() < residentHeader {
-		bad("value at %#x, want a multiple of 8 from %#x", a.valueOffset(), residentHeader)
+		bad("attribute-layout", 0x14, fmt.Sprintf("a multiple of 8 from %#x", residentHeader), "value at %#x", a.valueOffset())
 	}
 	indexed := byte(0)
 	if a.typ() == typeFileName {
 		indexed = 1
 	}
 	if a.attribute[0x16] != indexed {
-		bad("indexed flag %d, want %d", a.attribute[0x16], indexed)
+		bad("attribute-indexed", 0x16, fmt.Sprint(indexed), "indexed flag %d", a.attribute[0x16])
 	}
 }
 
 // listedFiles checks the files whose attributes are in several records.
 func (c *checkState) listedFiles() error {
 	for _, n := range c.lists {
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
 		r, err := c.v.readRecord(n)
 		if err != nil {
 			return err
 		}
+		k := c.at(uint64(n))
 		list, err := c.v.fileAttrs(r, n)
 		if err != nil {
-			c.report(SeverityError, ProblemList, n, "%v", err)
-			continue
+			k.facts |= factPartial
+			c.damaged = true
+			c.reportErr("list-damaged", spot{n, typeAttributeList.String(), -1}, err)
 		}
-		c.attributeList(n, list)
-		c.file(n, c.at(uint64(n)), list)
+		if err == nil {
+			c.attributeList(n, list)
+		}
+		c.file(n, k, list)
 	}
 	return nil
 }
@@ -214,6 +267,7 @@ func (c *checkState) listedFiles() error {
 // attributeList checks that the list is in order and names all there is in its records. The last one of list is the
 // $ATTRIBUTE_LIST itself.
 func (c *checkState) attributeList(n int64, list []fileAttr) {
+	at := spot{n, typeAttributeList.String(), -1}
 	listed := list[:len(list)-1]
 	held := make(map[int64]int)
 	for i, a := range listed {
@@ -222,7 +276,7 @@ func (c *checkState) attributeList(n int64, list []fileAttr) {
 			continue
 		}
 		if d := c.compareAttrs(listed[i-1], a); d > 0 || d == 0 && a.typ() != typeFileName {
-			c.report(SeverityError, ProblemList, n, "entry %d: %v is out of order or there twice", i, a)
+			c.report("list-order", at, fmt.Sprintf("entry %d, %s, stands behind %s", i, attrLabel(a.typ(), nameOf(a)), attrLabel(listed[i-1].typ(), nameOf(listed[i-1]))), "")
 		}
 	}
 	held[n]++ // the list
@@ -233,10 +287,10 @@ func (c *checkState) attributeList(n int64, list []fileAttr) {
 		}
 		own, _ := r.appendAttrs(nil, holder)
 		if len(own) != count {
-			c.report(SeverityError, ProblemList, n, "the list names %d of the %d attributes in record %d", count, len(own), holder)
+			c.report("list-incomplete", at, fmt.Sprintf("%d attributes of record %d are named", count, holder), fmt.Sprintf("all %d", len(own)))
 		}
 		if k := c.at(uint64(holder)); k != nil {
-			k.listed = true
+			k.facts |= factListed
 		}
 	}
 }
@@ -244,37 +298,37 @@ func (c *checkState) attributeList(n int64, list []fileAttr) {
 // extensionRecords checks that each belongs to a file.
 func (c *checkState) extensionRecords() error {
 	for n, k := range c.inUse {
-		if k.base != 0 && !k.listed {
-			c.report(SeverityError, ProblemList, n, "extension record of %v, which does not list it", k.base)
+		if k.base == 0 || k.has(factListed) {
+			continue
 		}
+		base := c.at(k.base.record())
+		if base != nil && base.has(factPartial) || c.isBroken(k.base.record()) {
+			continue // it may belong there
+		}
+		c.damaged = true
+		c.report("extension-orphan", inRecord(n, 0x20), fmt.Sprintf("extension record of %v, which does not list it", k.base), "")
 	}
 	return nil
 }
 
 // file checks all attributes of one file together.
 func (c *checkState) file(n int64, k *checkedRecord, list []fileAttr) {
+	if c.result.Files++; k.flags&recordDirectory != 0 {
+		c.result.Directories++
+	}
 	var id uint32
-	std, inline := 0, false
-	present := make(map[attrType]bool, 8)
+	var present uint32 // bit t>>4 for each type t
+	std := 0
 	for i, a := range list {
-		present[a.typ()] = true
+		present |= 1 << min(a.typ()>>4, 31)
 		switch a.typ() {
 		case typeStandardInformation:
 			std++
-			if a.nonResident() || a.size() < stdInfoSizeV1 {
-				break // reported by form
-			}
-			if s := a.value(); len(s) >= stdInfoSize {
-				id = le.Uint32(s[0x34:])
-			}
-			k.attributes = le.Uint32(a.value()[0x20:])
-			if len(a.value()) != stdInfoSizeV1 && len(a.value()) != stdInfoSize {
-				c.report(SeverityWarning, ProblemAttribute, n, "$STANDARD_INFORMATION of %d bytes, want %d or %d", a.size(), stdInfoSizeV1, stdInfoSize)
-			}
+			id = c.standardInformation(n, k, a)
 		case typeFileName:
 			c.fileName(n, k, a)
 		case typeSecurityDescriptor:
-			inline = true
+			c.inlineDescriptor(n, list, i)
 		case typeObjectID:
 			if !a.nonResident() && a.size() >= 16 {
 				c.objects = append(c.objects, objectKey{[16]byte(a.value()), makeRef(uint64(n), k.sequence)})
@@ -286,69 +340,97 @@ func (c *checkState) file(n int64, k *checkedRecord, list []fileAttr) {
 		}
 		c.stream(n, k, list, i)
 	}
-	if std != 1 {
-		c.report(SeverityError, ProblemAttribute, n, "%d $STANDARD_INFORMATION, want 1", std)
-	}
-	if present[typeEA] != present[typeEAInformation] {
-		c.report(SeverityError, ProblemAttribute, n, "$EA %t, $EA_INFORMATION %t", present[typeEA], present[typeEAInformation])
-	}
-	switch _, seen := c.usedIDs[id]; {
-	case id != 0 && !seen:
-		c.usedIDs[id] = n
-	case id == 0 && !inline && !strings.HasPrefix(c.v.Version, "1."):
-		severity := SeverityWarning
-		if n < firstUserFile {
-			severity = SeverityNote // ntfs-3g cuts the $MFT's $STANDARD_INFORMATION when it makes an attribute list
+	has := func(t attrType) bool { return present>>(t>>4)&1 != 0 }
+	if k.has(factPartial) {
+		if k.flags&recordDirectory != 0 {
+			k.facts |= factDirectory
 		}
-		c.report(severity, ProblemSecurity, n, "no security id and no descriptor")
+		return
 	}
+	if std != 1 {
+		c.report("standard-information", ofRecord(n), fmt.Sprintf("%d $STANDARD_INFORMATION", std), "1")
+	}
+	if has(typeEA) != has(typeEAInformation) {
+		c.report("ea-sizes", ofRecord(n), fmt.Sprintf("$EA is there: %t, $EA_INFORMATION: %t", has(typeEA), has(typeEAInformation)), "both or none")
+	}
+	c.securityOf(n, id, has(typeSecurityDescriptor))
 	c.kind(n, k, list)
 	c.namePairs(n, k)
 }
 
+// standardInformation notes the attributes, and returns the security id or 0.
+func (c *checkState) standardInformation(n int64, k *checkedRecord, a fileAttr) (id uint32) {
+	if a.nonResident() || a.size() < stdInfoSizeV1 {
+		return 0 // reported by form
+	}
+	s := a.value()
+	k.attributes = le.Uint32(s[0x20:])
+	if le.Uint32(s[0x24:])|le.Uint32(s[0x28:]) != 0 {
+		k.facts |= factCaseful // which bit it is, nobody documents
+	}
+	if len(s) >= stdInfoSize {
+		id = le.Uint32(s[0x34:])
+	}
+	if len(s) != stdInfoSizeV1 && len(s) != stdInfoSize {
+		c.report("standard-information", inAttr(n, a, 0x10), fmt.Sprintf("%d bytes", len(s)), fmt.Sprintf("%d or %d", stdInfoSizeV1, stdInfoSize))
+	}
+	return id
+}
+
+// dollarI30 is the name of a folder's index, as on the disk.
+var dollarI30 = []byte{'$', 0, 'I', 0, '3', 0, '0', 0}
+
 // kind checks that flags, indexes and data fit each other.
 func (c *checkState) kind(n int64, k *checkedRecord, list []fileAttr) {
-	bad := func(format string, args ...any) { c.report(SeverityError, ProblemFlags, n, format, args...) }
-	i30, views, sparse := 0, 0, false
-	for _, a := range list {
-		sparse = sparse || a.typ() == typeData && a.flags()&attrFlagSparse != 0
-		if a.typ() == typeIndexRoot {
-			if winfile.NameFromUTF16LE(a.name()) == "$I30" {
+	bad := func(code Code, format string, args ...any) {
+		c.report(code, ofRecord(n), fmt.Sprintf(format, args...), "")
+	}
+	i30, views, sparse, unnamed := 0, 0, false, -1
+	for i, a := range list {
+		switch a.typ() {
+		case typeData:
+			sparse = sparse || a.flags()&attrFlagSparse != 0
+			if a.nameLength() == 0 && !a.continues() && unnamed < 0 {
+				unnamed = i
+			}
+		case typeIndexRoot:
+			if bytes.Equal(a.name(), dollarI30) {
 				i30++
 			} else {
 				views++
 			}
 		}
 	}
+	if i30 > 0 {
+		k.facts |= factDirectory
+	}
 	if dir := k.flags&recordDirectory != 0; dir != (i30 == 1) {
-		bad("directory flag %t with %d $I30", dir, i30)
+		bad("flag-directory", "directory flag %t with %d $I30", dir, i30)
+	} else if unnamed < 0 && i30+views == 0 {
+		bad("flag-directory", "neither $DATA nor an index")
+	} else if unnamed >= 0 && i30 > 0 {
+		bad("flag-directory", "folder with unnamed $DATA")
 	}
 	if view := k.flags&recordView != 0; view != (views > 0) {
-		bad("view index flag %t with %d such indexes", view, views)
-	}
-	i := findAttr(list, typeData, "")
-	if i < 0 && i30+views == 0 {
-		bad("neither $DATA nor an index")
-	}
-	if i >= 0 && i30 > 0 {
-		bad("directory with unnamed $DATA")
+		bad("flag-view", "view index flag %t with %d such indexes", view, views)
 	}
 	attributes := winfile.Attributes(k.attributes)
 	check := func(bit winfile.Attributes, has bool) {
 		if attributes&bit != 0 != has {
-			bad("attribute bit %#x is %t, the record says %t", uint32(bit), !has, has)
+			bad("bits-contents", "attribute bit %#x is %t, the record says %t", uint32(bit), !has, has)
 		}
 	}
 	check(winfile.AttrReparse, k.tag != 0)
-	if i >= 0 && list[i].nonResident() {
-		if list[i].flags()&attrFlagSparse != 0 {
+	if unnamed >= 0 && list[unnamed].nonResident() {
+		f := list[unnamed].flags()
+		if f&attrFlagSparse != 0 {
 			check(winfile.AttrSparse, true)
 		}
-		check(winfile.AttrCompressed, list[i].flags()&attrFlagMask != 0)
-		check(winfile.AttrEncrypted, list[i].flags()&attrFlagEncrypted != 0)
+		check(winfile.AttrCompressed, f&attrFlagMask != 0)
+		check(winfile.AttrEncrypted, f&attrFlagEncrypted != 0)
 	}
 	if attributes&winfile.AttrSparse != 0 && !sparse {
-		c.report(SeverityWarning, ProblemFlags, n, "attribute bit %#x without a sparse stream", uint32(winfile.AttrSparse))
+		bad("bits-sparse", "attribute bit %#x without a sparse stream", uint32(winfile.AttrSparse))
 	}
 	c.storedBits(n, "$STANDARD_INFORMATION", attributes, views > 0)
 }
@@ -356,36 +438,11 @@ func (c *checkState) kind(n int64, k *checkedRecord, list []fileAttr) {
 // storedBits checks the attribute bits in $STANDARD_INFORMATION or $FILE_NAME that say what the file is.
 func (c *checkState) storedBits(n int64, where string, a winfile.Attributes, view bool) {
 	if b := a & neverStored; b != 0 {
-		c.report(SeverityWarning, ProblemFlags, n, "%s has attribute bits %#x, which are not for disks", where, uint32(b))
+		c.report("bits-stored", inStream(n, where, -1), fmt.Sprintf("attribute bits %#x, which are not for disks", uint32(b)), "")
 	}
 	if has := a&fileNameView != 0; has != view {
-		c.report(SeverityWarning, ProblemFlags, n, "%s has the bit of view indexes %t, the record %t", where, has, view)
+		c.report("bits-stored", inStream(n, where, -1), fmt.Sprintf("bit of view indexes %t", has), fmt.Sprintf("%t, as the record has it", view))
 	}
-}
-
-// reparsePoint notes the tag of the $REPARSE_POINT list[i].
-func (c *checkState) reparsePoint(n int64, k *checkedRecord, list []fileAttr, i int) {
-	if list[i].continues() {
-		return
-	}
-	s, err := c.v.openStream(list, i)
-	var b []byte
-	if err == nil {
-		b, err = s.readAll(winfile.MaxReparse)
-	}
-	var r *winfile.Reparse
-	if err == nil {
-		r, err = winfile.ParseReparse(b)
-	}
-	if err != nil {
-		c.report(SeverityError, ProblemReparse, n, "%v", err)
-		return
-	}
-	if 8+len(r.Data) != len(b) {
-		c.report(SeverityWarning, ProblemReparse, n, "%d bytes behind the reparse data", len(b)-8-len(r.Data))
-	}
-	k.tag = r.Tag
-	c.reparse = append(c.reparse, reparseKey{r.Tag, makeRef(uint64(n), k.sequence)})
 }
 
 // eas checks $EA against $EA_INFORMATION.
@@ -393,19 +450,17 @@ func (c *checkState) eas(n int64, k *checkedRecord, list []fileAttr, i int) {
 	if list[i].continues() {
 		return
 	}
-	bad := func(format string, args ...any) { c.report(SeverityError, ProblemAttribute, n, format, args...) }
 	s, err := c.v.openStream(list, i)
 	var b []byte
 	if err == nil {
 		b, err = s.readAll(maxEASize)
 	}
-	if err != nil {
-		bad("%v", err)
-		return
+	var eas []winfile.EA
+	if err == nil {
+		eas, err = parseEAs(b)
 	}
-	eas, err := parseEAs(b)
 	if err != nil {
-		bad("$EA: %v", err)
+		c.reportErr("ea-sizes", ofAttr(n, list[i]), err)
 		return
 	}
 	packed, needed := 0, 0
@@ -422,100 +477,7 @@ func (c *checkState) eas(n int64, k *checkedRecord, list []fileAttr, i int) {
 	info := list[j].value()
 	k.eaSize = le.Uint16(info)
 	if int(k.eaSize) != packed || int(le.Uint16(info[2:])) != needed || le.Uint32(info[4:]) != uint32(len(b)) {
-		bad("$EA_INFORMATION says %d bytes packed, %d needed, %d in all; $EA has %d, %d, %d",
-			k.eaSize, le.Uint16(info[2:]), le.Uint32(info[4:]), packed, needed, len(b))
-	}
-}
-
-// stream checks the run list and sizes of list[i] and notes its clusters.
-func (c *checkState) stream(n int64, k *checkedRecord, list []fileAttr, i int) {
-	a := list[i]
-	if a.continues() {
-		same := func(b fileAttr) bool { return b.typ() == a.typ() && !b.continues() && bytes.Equal(b.name(), a.name()) }
-		if !slices.ContainsFunc(list[:i], same) {
-			c.report(SeverityError, ProblemRuns, n, "%v: extent at cluster %d without a first one", a, a.lowestVCN())
-		}
-		return
-	}
-	unnamed := a.typ() == typeData && a.nameLength() == 0
-	if !a.nonResident() {
-		if unnamed {
-			k.size, k.allocated = a.size(), align(a.size(), 8)
-		}
-		return
-	}
-	bad := func(kind ProblemKind, s Severity, format string, args ...any) {
-		c.report(s, kind, n, "%v %q: "+format, append([]any{a.typ(), winfile.NameFromUTF16LE(a.name())}, args...)...)
-	}
-	s, err := c.v.openStream(list, i)
-	if err != nil {
-		bad(ProblemRuns, SeverityError, "%v", err)
-		return
-	}
-	var clusters, holes int64
-	for _, e := range s.extents {
-		clusters += e.Clusters
-		if e.LCN == hole {
-			holes += e.Clusters
-			continue
-		}
-		c.runs = append(c.runs, ownedRun{e.LCN, e.Clusters, uint32(n), uint16(a.typ())})
-	}
-	cs := int64(c.v.ClusterSize)
-	squeezed := a.flags()&(attrFlagMask|attrFlagSparse) != 0
-	if clusters > (1<<63-1)/cs || a.allocatedSize() != clusters*cs {
-		bad(ProblemRuns, SeverityError, "allocated size %d, the runs have %d clusters of %d", a.allocatedSize(), clusters, cs)
-	}
-	badClusters := n == recBadClus && a.nameLength() > 0
-	if a.initializedSize() > a.dataSize() || a.dataSize() > a.allocatedSize() {
-		bad(ProblemRuns, SeverityError, "valid size %d, size %d, allocated %d: want them ascending", a.initializedSize(), a.dataSize(), a.allocatedSize())
-	}
-	if holes > 0 && !squeezed && !badClusters {
-		bad(ProblemRuns, SeverityError, "%d clusters are holes in a stream that is not sparse", holes)
-	}
-	allocated := a.allocatedSize()
-	if squeezed {
-		allocated = c.squeezed(a, clusters, holes, bad)
-	} else if a.compressionUnit() != 0 {
-		bad(ProblemRuns, SeverityError, "compression unit %d in a plain stream", a.compressionUnit())
-	}
-	if unnamed {
-		k.size, k.allocated = a.dataSize(), allocated
-	}
-	c.extentRecords(n, a, list[i+1:], bad)
-}
-
-// squeezed checks what only sparse and compressed streams have, and returns the bytes that they occupy.
-func (c *checkState) squeezed(a fileAttr, clusters, holes int64, bad func(ProblemKind, Severity, string, ...any)) int64 {
-	if a.runsOffset() < sparseHeader {
-		bad(ProblemAttribute, SeverityError, "mapping pairs at %#x of a sparse or compressed stream, want at least %#x", a.runsOffset(), sparseHeader)
-		return 0
-	}
-	if want := (clusters - holes) * int64(c.v.ClusterSize); a.totalAllocated() != want {
-		bad(ProblemRuns, SeverityError, "total allocated size %d, the runs have %d", a.totalAllocated(), want)
-	}
-	unit := a.compressionUnit()
-	if a.flags()&attrFlagMask != 0 && (unit == 0 || unit > 16) {
-		bad(ProblemRuns, SeverityError, "compression unit %d", unit)
-	}
-	const defaultUnit = 4
-	if unit == 0 {
-		unit = defaultUnit
-	}
-	if c.v.ClusterSize <= 4096 && unit <= 16 && clusters%(1<<unit) != 0 {
-		bad(ProblemSparseUnit, SeverityWarning, "%d clusters, want a multiple of %d", clusters, 1<<unit)
-	}
-	return a.totalAllocated()
-}
-
-// extentRecords checks the headers of the later extents of a.
-func (c *checkState) extentRecords(n int64, a fileAttr, rest []fileAttr, bad func(ProblemKind, Severity, string, ...any)) {
-	for _, e := range rest {
-		if e.typ() != a.typ() || !e.continues() || !bytes.Equal(e.name(), a.name()) {
-			continue
-		}
-		if e.allocatedSize() != 0 || e.dataSize() != 0 || e.initializedSize() != 0 || e.compressionUnit() != 0 {
-			bad(ProblemAttribute, SeverityWarning, "extent at cluster %d in record %d has sizes or a compression unit, want zeros", e.lowestVCN(), e.holder)
-		}
+		c.report("ea-sizes", ofAttr(n, list[j]), fmt.Sprintf("%d bytes packed, %d needed, %d in all", k.eaSize, le.Uint16(info[2:]), le.Uint32(info[4:])),
+			fmt.Sprintf("%d, %d, %d, as $EA has", packed, needed, len(b)))
 	}
 }

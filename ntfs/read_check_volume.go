@@ -2,34 +2,36 @@ package ntfs
 
 import (
 	"bytes"
-	"cmp"
-	"io"
-	"slices"
+	"fmt"
 
 	"husk/internal/ondisk"
 	"husk/winfile"
 )
 
-// boot checks the boot sector's copy and $Boot.
-func (c *checkState) boot() error {
+// bootSector checks the boot sector, its copy and $Boot.
+func (c *checkState) bootSector() error {
 	v := c.v
 	first, err := ondisk.ReadAt(v.r, 0, bootSectorSize, bootSectorSize)
 	if err != nil {
 		return err
 	}
+	if _, err := v.parseBoot(first); err != nil {
+		c.reportErr("boot-sector", onVolume(-1), err)
+		return nil
+	}
 	if first[510] != 0x55 || first[511] != 0xaa {
-		c.report(SeverityError, ProblemBoot, -1, "signature %x, want 55aa", first[510:512])
+		c.report("boot-signature", onVolume(510), fmt.Sprintf("signature %x", first[510:512]), "55aa")
 	}
 	at := v.boot.sectors * int64(v.SectorSize)
 	copied, err := ondisk.ReadAt(v.r, at, bootSectorSize, bootSectorSize)
 	if err != nil || !bytes.Equal(copied, first) {
-		c.report(SeverityWarning, ProblemBoot, -1, "no copy of the boot sector in the last sector, at %#x", at)
+		c.report("boot-copy", onVolume(at), "no copy of the boot sector in the last sector", "")
 	}
 	s, err := v.openNamed(recBoot, typeData, "")
 	if err != nil {
-		c.report(SeverityError, ProblemBoot, recBoot, "%v", err)
+		c.reportErr("boot-file", ofRecord(recBoot), err)
 	} else if s.size < bootSize || len(s.extents) == 0 || s.extents[0].LCN != 0 {
-		c.report(SeverityError, ProblemBoot, recBoot, "$Boot of %d bytes, extents %v, want at least %d at cluster 0", s.size, s.extents, bootSize)
+		c.report("boot-file", spot{recBoot, typeData.String(), -1}, fmt.Sprintf("%d bytes, extents %v", s.size, s.extents), fmt.Sprintf("at least %d at cluster 0", bootSize))
 	}
 	return nil
 }
@@ -41,41 +43,43 @@ func (c *checkState) systemFiles() error {
 	v := c.v
 	for n, name := range systemNames {
 		k := c.at(uint64(n))
+		if c.isBroken(uint64(n)) {
+			continue
+		}
 		if k == nil || k.base != 0 {
-			c.report(SeverityError, ProblemSystemFile, int64(n), "%s is not there", name)
+			c.report("system-missing", ofRecord(int64(n)), name+" is not there", "")
 			continue
 		}
 		if want := uint16(max(1, n)); k.sequence != want {
-			c.report(SeverityError, ProblemSystemFile, int64(n), "%s has sequence number %d, want %d", name, k.sequence, want)
+			c.report("system-sequence", inRecord(int64(n), 0x10), fmt.Sprintf("%s has sequence number %d", name, k.sequence), fmt.Sprint(want))
 		}
-		if got := c.nameOf(int64(n)); got != name && (n != recSecure || v.Version >= "3") {
-			c.report(SeverityError, ProblemSystemFile, int64(n), "name %q, want %q", got, name)
+		if k.has(factPartial) {
+			continue
+		}
+		if got := c.nameOf(int64(n), nil); got != name && (n != recSecure || v.Version >= "3") {
+			c.report("system-name", ofRecord(int64(n)), fmt.Sprintf("name %q", got), fmt.Sprintf("%q", name))
 		}
 		for t := range c.namesOf(k) {
-			if want := c.ref(recRoot); t.parent != want {
-				c.report(SeverityError, ProblemSystemFile, int64(n), "%s has parent %v, want %v", name, t.parent, want)
+			if t.parent.record() != recRoot {
+				c.report("system-parent", ofRecord(int64(n)), fmt.Sprintf("%s has parent %v", name, t.parent), c.ref(recRoot).String())
 			}
 		}
 	}
 	c.systemKinds()
-	for n, k := range c.inUse {
-		if n >= firstUserFile && k.firstName != 0 && c.names[k.firstName].parent == c.ref(recExtend) {
-			c.extend[c.nameOf(n)] = n
-		}
-	}
-	if s, err := v.openNamed(recBadClus, typeData, "$Bad"); err != nil {
-		c.report(SeverityError, ProblemSystemFile, recBadClus, "%v", err)
-	} else if want := v.Clusters * int64(v.ClusterSize); s.size != want {
-		c.report(SeverityError, ProblemSystemFile, recBadClus, "$Bad is %d bytes long, the volume %d", s.size, want)
-	}
+	c.extendChildren()
+	c.badClusters()
 	if v.Dirty {
-		c.report(SeverityWarning, ProblemVolume, recVolume, "the volume is marked dirty")
+		c.report("volume-dirty", ofRecord(recVolume), "the volume is marked dirty", "")
 	}
 	if f := v.Flags & volumeChkdsk; f != 0 {
-		c.report(SeverityWarning, ProblemVolume, recVolume, "chkdsk is underway")
+		c.report("volume-chkdsk", ofRecord(recVolume), "chkdsk is underway", "")
+	}
+	const pending = 0x003e // resize the log, upgrade, mounted by NT 4, delete the journal, repair object ids
+	if f := v.Flags & pending; f != 0 {
+		c.report("volume-flags", ofRecord(recVolume), fmt.Sprintf("volume flags %#x", f), "")
 	}
 	if v.Version != "3.1" {
-		c.report(SeverityNote, ProblemVolume, recVolume, "NTFS version %s", v.Version)
+		c.report("volume-version", ofRecord(recVolume), "NTFS version "+v.Version, "3.1")
 	}
 	return nil
 }
@@ -87,106 +91,155 @@ func (c *checkState) systemKinds() {
 	for n := range int64(len(systemNames)) {
 		want := map[int64]uint16{recRoot: recordDirectory, recExtend: recordDirectory, recSecure: recordView}[n]
 		if k := c.at(uint64(n)); k != nil && k.flags&kinds != want && c.v.Version >= "3" {
-			c.report(SeverityError, ProblemSystemFile, n, "record flags %#x, want %#x", k.flags, want|recordInUse)
+			c.report("system-flags", inRecord(n, 0x16), fmt.Sprintf("record flags %#x", k.flags), fmt.Sprintf("%#x", want|recordInUse))
 		}
 	}
 	for n := int64(recReserved); n < recReserved+4; n++ {
-		if k := c.at(uint64(n)); k == nil {
-			c.report(SeverityWarning, ProblemSystemFile, n, "not in use, want it reserved")
-		} else if k.firstName != 0 && k.base == 0 {
-			c.report(SeverityWarning, ProblemSystemFile, n, "has the name %q, want none", c.nameOf(n))
+		if k := c.at(uint64(n)); k == nil && !c.isBroken(uint64(n)) {
+			c.report("system-reserved", ofRecord(n), "not in use", "it reserved")
+		} else if k != nil && k.firstName != 0 && k.base == 0 {
+			c.report("system-reserved", ofRecord(n), fmt.Sprintf("has the name %q", c.nameOf(n, nil)), "none")
 		}
+	}
+}
+
+// extendChildren finds the files in $Extend, which have a flag of their own. Only those that this package uses must have it: Windows
+// does not set it for all.
+func (c *checkState) extendChildren() {
+	for n, k := range c.inUse {
+		if n < firstUserFile || k.firstName == 0 || c.names[k.firstName].parent.record() != recExtend {
+			continue
+		}
+		name := c.nameOf(n, nil)
+		c.extend[name] = n
+		if known := name == "$Quota" || name == "$ObjId" || name == "$Reparse"; known && k.flags&recordExtend == 0 {
+			c.report("extend-flag", inRecord(n, 0x16), fmt.Sprintf("%s has record flags %#x", name, k.flags), fmt.Sprintf("%#x with them", recordExtend))
+		}
+	}
+}
+
+// badClusters checks $BadClus: a hole as long as the volume, with clusters where the disk is bad.
+func (c *checkState) badClusters() {
+	at := spot{recBadClus, attrLabel(typeData, "$Bad"), -1}
+	s, err := c.v.openNamed(recBadClus, typeData, "$Bad")
+	if err != nil {
+		c.reportErr("bad-clusters", at, err)
+		return
+	}
+	var clusters int64
+	for _, e := range s.extents {
+		clusters += e.Clusters
+	}
+	if want := c.v.Clusters * int64(c.v.ClusterSize); s.size != want || clusters != c.v.Clusters {
+		c.report("bad-clusters", at, fmt.Sprintf("%d bytes, %d clusters", s.size, clusters), fmt.Sprintf("%d, %d", want, c.v.Clusters))
+	}
+	if n := s.allocatedClusters(); n > 0 {
+		c.report("bad-clusters-marked", at, fmt.Sprintf("%d clusters", n), "")
 	}
 }
 
 // mirror compares $MFTMirr with the head of the $MFT, stored bytes with stored bytes. Windows keeps four records of it.
 func (c *checkState) mirror() error {
 	v := c.v
+	at := func(off int64) spot { return spot{recMFTMirr, typeData.String(), off} }
 	s, err := v.openNamed(recMFTMirr, typeData, "")
 	if err != nil {
-		c.report(SeverityError, ProblemMirror, recMFTMirr, "%v", err)
+		c.reportErr("mirror-place", at(-1), err)
 		return nil
 	}
 	rs := int64(v.RecordSize)
 	if want := max(4*rs, int64(v.ClusterSize)); s.size != want {
-		c.report(SeverityWarning, ProblemMirror, recMFTMirr, "%d bytes, want %d", s.size, want)
+		c.report("mirror-size", at(-1), fmt.Sprintf("%d bytes", s.size), fmt.Sprint(want))
 	}
 	if len(s.extents) == 0 || s.extents[0].LCN != v.boot.mirror || v.mft.extents[0].LCN != v.boot.mft {
-		c.report(SeverityError, ProblemMirror, recMFTMirr, "$MFT and $MFTMirr are not where the boot sector says")
+		c.report("mirror-place", at(-1), "$MFT or $MFTMirr is elsewhere", fmt.Sprintf("clusters %d and %d, as the boot sector says", v.boot.mft, v.boot.mirror))
 	}
 	a, b := make([]byte, rs), make([]byte, rs)
 	const most = 64 // with clusters of 64 KiB
 	for n := range min(s.size/rs, v.records, most) {
-		if err := readBoth(a, s, b, v.mft, n*rs); err != nil {
+		if err := readExactly(s, a, n*rs); err != nil {
 			return err
 		}
-		severity := SeverityError
+		if err := readExactly(v.mft, b, n*rs); err != nil {
+			return err
+		}
+		severity := severityOf("mirror-differs")
 		if n >= 4 {
-			severity = SeverityNote
+			severity = SeverityNote // Windows writes four and lets the others grow old
 		}
 		if !bytes.Equal(a, b) {
-			c.report(severity, ProblemMirror, recMFTMirr, "record %d differs from the $MFT's", n)
+			c.reportAs(severity, "mirror-differs", at(n*rs), fmt.Sprintf("record %d differs from the $MFT's", n), "")
 		}
 	}
 	return nil
 }
 
-// readBoth reads the same range of two streams.
-func readBoth(a []byte, from *stream, b []byte, other *stream, off int64) error {
-	if _, err := from.ReadAt(a, off); err != nil && err != io.EOF {
-		return err
-	}
-	if _, err := other.ReadAt(b, off); err != nil && err != io.EOF {
-		return err
-	}
-	return nil
-}
-
+// logFile judges $LogFile without replaying it.
 func (c *checkState) logFile() error {
+	at := spot{recLogFile, typeData.String(), -1}
 	switch c.v.Log {
 	case LogDamaged:
-		c.report(SeverityError, ProblemLog, recLogFile, "no restart page can be read")
+		c.report("log-damaged", at, "no restart page can be read", "")
 	case LogUnclean, LogCached:
-		c.report(SeverityWarning, ProblemLog, recLogFile, "%v", c.v.Log)
+		c.report("log-unclean", at, c.v.Log.String(), "clean")
 	}
 	s, err := c.v.openNamed(recLogFile, typeData, "")
-	if err == nil && s.size < minLogSize {
-		c.report(SeverityWarning, ProblemLog, recLogFile, "%d bytes, want at least %d", s.size, minLogSize)
+	if err != nil {
+		return nil // it is damaged
+	}
+	if s.size < minLogSize {
+		c.report("log-size", at, fmt.Sprintf("%d bytes", s.size), fmt.Sprintf("at least %d", minLogSize))
+	}
+	const areaSize = 0x18 // offset of the log's size in the restart area
+	page := make([]byte, logPageSize)
+	if err := readExactly(s, page, 0); err != nil {
+		return err
+	}
+	if _, _, err := parseRestartPage(page); err != nil {
+		return nil // empty, or reported above
+	}
+	area := page[le.Uint16(page[restartAreaOffset:]):]
+	if size := int64(le.Uint64(area[areaSize:])); size != s.size {
+		c.report("log-size", at, fmt.Sprintf("%d bytes", s.size), fmt.Sprintf("%d, as the restart page says", size))
 	}
 	return nil
 }
 
 // upcase checks $UpCase against its own checksum and against the table of Windows 7 to 11.
 func (c *checkState) upcase() error {
+	at := spot{recUpCase, typeData.String(), -1}
 	s, err := c.v.openNamed(recUpCase, typeData, "")
 	var b []byte
 	if err == nil {
 		b, err = s.readAll(upcaseSize)
 	}
-	if err != nil || len(b) != upcaseSize {
-		c.report(SeverityError, ProblemUpCase, recUpCase, "%d bytes, want %d: %v", len(b), upcaseSize, err)
+	if err != nil {
+		c.reportErr("upcase-size", at, err)
+		return nil
+	}
+	if len(b) != upcaseSize {
+		c.report("upcase-size", at, fmt.Sprintf("%d bytes", len(b)), fmt.Sprint(upcaseSize))
 		return nil
 	}
 	for i := range uint16(0x80) {
 		if got, want := le.Uint16(b[2*int(i):]), winfile.UpCase()[i]; got != want {
-			c.report(SeverityError, ProblemUpCase, recUpCase, "upper case of %#x is %#x, want %#x", i, got, want)
+			c.report("upcase-ascii", inStream(recUpCase, at.attr, 2*int64(i)), fmt.Sprintf("upper case of %#x is %#x", i, got), fmt.Sprintf("%#x", want))
+		}
+	}
+	if s, err = c.v.openNamed(recUpCase, typeData, "$Info"); err == nil { // Windows before 8 writes none
+		info, err := s.readAll(4096)
+		if err != nil || len(info) < 16 || le.Uint64(info[8:]) != upcaseCRC(b) {
+			c.report("upcase-checksum", inStream(recUpCase, attrLabel(typeData, "$Info"), 8), "the checksum is not that of the table", fmt.Sprintf("%#x", upcaseCRC(b)))
+			return nil
 		}
 	}
 	if c.v.upcase != winfile.UpCase() {
-		c.report(SeverityNote, ProblemUpCase, recUpCase, "not the table of Windows 7 to 11")
-	}
-	s, err = c.v.openNamed(recUpCase, typeData, "$Info")
-	if err != nil {
-		return nil // Windows before 8 writes none
-	}
-	info, err := s.readAll(4096)
-	if err != nil || len(info) < 16 || le.Uint64(info[8:]) != upcaseCRC(b) {
-		c.report(SeverityError, ProblemUpCase, recUpCase, "the checksum in $Info is not that of the table")
+		c.report("upcase-other", at, "not the table of Windows 7 to 11", "")
 	}
 	return nil
 }
 
-// attrDef checks that $AttrDef lists the types in order.
+// attrDef checks that $AttrDef lists the types in order, by their names.
 func (c *checkState) attrDef() error {
 	const entrySize, typeOffset = 0xa0, 0x80
 	s, err := c.v.openNamed(recAttrDef, typeData, "")
@@ -194,8 +247,9 @@ func (c *checkState) attrDef() error {
 	if err == nil {
 		b, err = s.readAll(64 << 10)
 	}
+	at := func(off int) spot { return spot{recAttrDef, typeData.String(), int64(off)} }
 	if err != nil {
-		c.report(SeverityError, ProblemAttrDef, recAttrDef, "%v", err)
+		c.reportErr("attrdef", at(-1), err)
 		return nil
 	}
 	var last attrType
@@ -205,180 +259,22 @@ func (c *checkState) attrDef() error {
 		if t == 0 {
 			break
 		}
-		if t <= last {
-			c.report(SeverityError, ProblemAttrDef, recAttrDef, "type %#x after %#x", uint32(t), uint32(last))
+		name, _, _ := bytes.Cut(b[off:off+typeOffset], []byte{0, 0, 0})
+		if len(name)%2 != 0 {
+			name = append(bytes.Clone(name), 0)
 		}
-		last, defined[t] = t, true
+		want := attrTypeNames[t]
+		switch got := winfile.NameFromUTF16LE(name); {
+		case t <= last:
+			c.report("attrdef", at(off+typeOffset), fmt.Sprintf("type %#x after %#x", uint32(t), uint32(last)), "")
+		case want != "" && got != want && c.v.Version >= "3":
+			c.report("attrdef", at(off), fmt.Sprintf("type %#x has the name %q", uint32(t), got), fmt.Sprintf("%q", want))
+		}
+		last, defined[t] = max(t, last), true
 	}
 	for t := range attrForms {
-		if !defined[t] {
-			c.report(SeverityError, ProblemAttrDef, recAttrDef, "%v is not defined", t)
-		}
-	}
-	return nil
-}
-
-// crossLinks finds clusters that belong to two streams.
-func (c *checkState) crossLinks() error {
-	slices.SortFunc(c.runs, func(a, b ownedRun) int { return cmp.Compare(a.lcn, b.lcn) })
-	c.crossed = make(map[int64]bool)
-	var end LCN
-	var owner ownedRun
-	for _, r := range c.runs {
-		if r.lcn < end {
-			c.crossed[int64(r.record)], c.crossed[int64(owner.record)] = true, true
-			c.report(SeverityError, ProblemCrossLink, int64(r.record), "%v: clusters %d to %d are also %v of record %d",
-				attrType(r.typ), r.lcn, min(end, r.lcn+LCN(r.clusters))-1, attrType(owner.typ), owner.record)
-		}
-		if r.lcn+LCN(r.clusters) > end {
-			end, owner = r.lcn+LCN(r.clusters), r
-		}
-	}
-	return nil
-}
-
-// bitmapPiece is how much of a bitmap is compared at once.
-const bitmapPiece = 1 << 16
-
-// clusterBitmap compares $Bitmap with the runs, which crossLinks has sorted.
-func (c *checkState) clusterBitmap() error {
-	v := c.v
-	s, err := v.openNamed(recBitmap, typeData, "")
-	if err != nil {
-		c.report(SeverityError, ProblemBitmap, recBitmap, "%v", err)
-		return nil
-	}
-	if s.extents == nil {
-		c.report(SeverityError, ProblemBitmap, recBitmap, "$Bitmap is resident, drivers want clusters of its own")
-	}
-	need := align((v.Clusters+7)/8, 8)
-	if s.size < need {
-		c.report(SeverityError, ProblemBitmap, recBitmap, "%d bytes, want at least %d for %d clusters", s.size, need, v.Clusters)
-	}
-	var found bitRuns
-	i := 0
-	for off := int64(0); off < min(s.size, need); off += bitmapPiece {
-		if err := c.ctx.Err(); err != nil {
-			return err
-		}
-		got := make([]byte, min(bitmapPiece, min(s.size, need)-off))
-		if _, err := s.ReadAt(got, off); err != nil && err != io.EOF {
-			return err
-		}
-		first, end := off*8, (off+int64(len(got)))*8
-		want := make([]byte, len(got))
-		for j := i; j < len(c.runs) && int64(c.runs[j].lcn) < end; j++ {
-			r := c.runs[j]
-			markBits(want, max(0, int64(r.lcn)-first), min(end, int64(r.lcn)+r.clusters)-first)
-			if int64(r.lcn)+r.clusters <= end && j == i {
-				i++
-			}
-		}
-		markBits(want, max(0, v.Clusters-first), end-first) // beyond the last cluster
-		found.compare(first, got, want)
-	}
-	for _, d := range found.list {
-		if d.first >= v.Clusters {
-			c.report(SeverityWarning, ProblemBitmap, recBitmap, "bits %d to %d beyond the last cluster are 0", d.first, d.end-1)
-		} else if d.set {
-			c.report(SeverityWarning, ProblemBitmap, recBitmap, "clusters %d to %d are marked used and belong to no stream", d.first, d.end-1)
-		} else {
-			c.report(SeverityError, ProblemBitmap, recBitmap, "clusters %d to %d are in use by %s and marked free", d.first, d.end-1, c.ownerOf(LCN(d.first)))
-		}
-	}
-	return nil
-}
-
-// ownerOf names the stream that has a cluster.
-func (c *checkState) ownerOf(lcn LCN) string {
-	for _, r := range c.runs {
-		if lcn >= r.lcn && lcn < r.lcn+LCN(r.clusters) {
-			return recordName(int64(r.record)) + " " + attrType(r.typ).String()
-		}
-	}
-	return "no stream"
-}
-
-// markBits sets the bits from first up to end.
-func markBits(b []byte, first, end int64) {
-	for ; first < end && first%8 != 0; first++ {
-		b[first/8] |= 1 << (first % 8)
-	}
-	for ; first+8 <= end; first += 8 {
-		b[first/8] = 0xff
-	}
-	for ; first < end; first++ {
-		b[first/8] |= 1 << (first % 8)
-	}
-}
-
-// bitRuns gathers differences of bitmaps.
-type bitRuns struct {
-	list []bitRun
-}
-
-// bitRun is a range of bits that are all set, or all clear, and should not be.
-type bitRun struct {
-	first, end int64
-	set        bool
-}
-
-// compare adds the bits of got that differ from want. first is the number of the first bit.
-func (d *bitRuns) compare(first int64, got, want []byte) {
-	if bytes.Equal(got, want) {
-		return
-	}
-	for i := range got {
-		diff := got[i] ^ want[i]
-		for j := 0; diff != 0; diff, j = diff>>1, j+1 {
-			if diff&1 == 0 {
-				continue
-			}
-			at := first + int64(i)*8 + int64(j)
-			set := got[i]>>j&1 != 0
-			if n := len(d.list); n > 0 && d.list[n-1].end == at && d.list[n-1].set == set {
-				d.list[n-1].end++
-			} else if n < maxProblems {
-				d.list = append(d.list, bitRun{at, at + 1, set})
-			}
-		}
-	}
-}
-
-// mftBitmap compares $MFT:$BITMAP with the records in use.
-func (c *checkState) mftBitmap() error {
-	v := c.v
-	s, err := v.openNamed(recMFT, typeBitmap, "")
-	if err != nil {
-		c.report(SeverityError, ProblemMFTBitmap, recMFT, "%v", err)
-		return nil
-	}
-	if s.extents == nil {
-		c.report(SeverityError, ProblemMFTBitmap, recMFT, "$BITMAP is resident, drivers want clusters of its own")
-	}
-	if s.size%8 != 0 || s.size*8 < v.records {
-		c.report(SeverityError, ProblemMFTBitmap, recMFT, "%d bytes for %d records, want a multiple of 8 that holds them", s.size, v.records)
-	}
-	size := min(s.size, v.size/int64(v.RecordSize)/8+bitmapPiece) // what a volume of records would need
-	var found bitRuns
-	for off := int64(0); off < size; off += bitmapPiece {
-		got := make([]byte, min(bitmapPiece, size-off))
-		if _, err := s.ReadAt(got, off); err != nil && err != io.EOF {
-			return err
-		}
-		want := make([]byte, len(got))
-		for i := range int64(len(got)) * 8 {
-			if n := off*8 + i; c.at(uint64(n)) != nil {
-				want[i/8] |= 1 << (i % 8)
-			}
-		}
-		found.compare(off*8, got, want)
-	}
-	for _, d := range found.list {
-		if d.set {
-			c.report(SeverityWarning, ProblemMFTBitmap, d.first, "records up to %d are marked used and are free", d.end-1)
-		} else {
-			c.report(SeverityError, ProblemMFTBitmap, d.first, "records up to %d are in use and marked free", d.end-1)
+		if !defined[t] && c.v.Version >= "3" {
+			c.report("attrdef", at(-1), fmt.Sprintf("%v is not defined", t), "")
 		}
 	}
 	return nil

@@ -168,7 +168,7 @@ func FuzzRecord(f *testing.F) {
 		if err := builder.record(70, r, nil); err != nil {
 			t.Fatal(err)
 		}
-		c := &checkState{v: v, ctx: context.Background(), usedIDs: make(map[uint32]int64)}
+		c := newCheck(context.Background(), v, nil)
 		if err := c.record(70, r, nil); err != nil {
 			t.Fatal(err)
 		}
