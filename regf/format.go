@@ -23,10 +23,10 @@ const (
 	inlineData  = 1 << 31
 	maxInline   = 4
 
-	maxName     = 255     // UTF-16 units of a key name
-	maxValName  = 16383   // UTF-16 units of a value name
-	maxDepth    = 512     // levels of keys in Windows' registry
-	maxBins     = 1 << 31 // bytes: what an offset with a sign reaches
+	maxName     = 255                // UTF-16 units of a key name
+	maxValName  = 16383              // UTF-16 units of a value name
+	maxDepth    = 512                // levels of keys in Windows' registry
+	maxBins     = 1<<31 - 2*pageSize // bytes: what an offset with a sign reaches, and an int of 32 bits with the base block
 	maxLeaf     = (pageSize - binHeader - 4 - 4) / 8
 	maxSegments = 0xffff
 )

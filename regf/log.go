@@ -273,7 +273,11 @@ func replayOld(out []byte, logs []*logFile, headerBad bool, r *Recovery) ([]byte
 		size := l.base.binsSize()
 		bitmap := int(size / sectorSize / 8)
 		b := l.data[sectorSize:]
-		if size%pageSize != 0 || len(b) < 4+bitmap || string(b[:4]) != "DIRT" {
+		if size%pageSize != 0 || size == 0 || size > maxBins {
+			r.Notes = append(r.Notes, fmt.Sprintf("log %d: bins of %#x bytes, want pages and at most %#x", i+1, size, maxBins))
+			continue
+		}
+		if len(b) < 4+bitmap || string(b[:4]) != "DIRT" {
 			r.Notes = append(r.Notes, fmt.Sprintf("log %d: no bitmap of %d bytes after DIRT", i+1, bitmap))
 			continue
 		}

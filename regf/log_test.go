@@ -220,10 +220,13 @@ func TestHostileLogs(t *testing.T) {
 		}
 	}
 	o := oldLog(v[0], v[1])
-	le.PutUint32(o[0x28:], 0x7ffff000)
-	baseBlock(o).seal()
-	if h := must(Parse(d, o))(t); h.Recovery.Complete || len(h.Recovery.Notes) != 1 {
-		t.Errorf("old: %+v", h.Recovery)
+	for _, size := range []uint32{0, 0x1001, 0x40000000, 0x7ffff000, 0x80000000, 0xfffff000} {
+		le.PutUint32(o[0x28:], size)
+		baseBlock(o).seal()
+		// The bitmap of what is claimed would be there.
+		if h, err := Parse(d, append(o, make([]byte, 0xfffff000/4096)...)); err == nil && h.Recovery.Complete {
+			t.Errorf("old, bins of %#x: %+v", size, h.Recovery)
+		}
 	}
 }
 
@@ -233,7 +236,7 @@ func TestOpenFindsLogs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "SYSTEM")
 	check(t, os.WriteFile(name, d, 0o644))
 	check(t, os.WriteFile(name+".LOG1", newLog(d, 5, newEntry(v[0], v[1], 5)), 0o644))
-	check(t, os.WriteFile(name+".LOG2", newLog(d, 6, newEntry(v[1], v[2], 6)), 0o644))
+	check(t, os.WriteFile(strings.Replace(name, "SYSTEM", "system", 1)+".LOG2", newLog(d, 6, newEntry(v[1], v[2], 6)), 0o644))
 	h := must(Open(name))(t)
 	if n := must(h.Root().Uint("Key", "state"))(t); n != 2 || h.Recovery.Entries != 2 || h.Recovery.Format != "HvLE" {
 		t.Errorf("state %d, %+v", n, h.Recovery)

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math/bits"
 	"os"
+	"path/filepath"
 
 	"husk/internal/ondisk"
 	"husk/winfile"
@@ -31,27 +30,47 @@ type Hive struct {
 }
 
 // MaxSize is how large a hive file may be: offsets have 31 bits.
-const MaxSize = maxBins + 1<<20
+const MaxSize = maxBins + pageSize
 
-// Open reads a hive file and the logs beside it (NAME.LOG1, NAME.LOG2, NAME.LOG).
+// Open reads a hive file and, if it is dirty, the logs beside it (NAME.LOG1, NAME.LOG2, NAME.LOG). Their names may differ in case:
+// Windows 10 keeps ntuser.dat.LOG1 beside NTUSER.DAT.
 func Open(name string) (*Hive, error) {
 	file, err := readFile(name)
 	if err != nil {
 		return nil, err
 	}
-	var logs [][]byte
-	for _, ext := range LogNames {
-		b, err := readFile(name + ext)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	h, err := Parse(file)
+	if err == nil && h.Recovery.Dirty || errors.Is(err, ErrDirty) || errors.Is(err, ErrNotHive) {
+		var logs [][]byte
+		if logs, err = readLogs(name); err != nil {
 			return nil, err
 		}
-		logs = append(logs, b)
+		h, err = Parse(file, logs...)
 	}
-	h, err := Parse(file, logs...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return h, nil
+}
+
+// readLogs reads the logs beside a hive, in the order of LogNames; nil for those that are not there.
+func readLogs(name string) ([][]byte, error) {
+	logs := make([][]byte, len(LogNames))
+	names, err := os.ReadDir(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	for i, ext := range LogNames {
+		for _, n := range names {
+			if !winfile.EqualFold(n.Name(), filepath.Base(name)+ext) || n.IsDir() {
+				continue
+			}
+			if logs[i], err = readFile(filepath.Join(filepath.Dir(name), n.Name())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return logs, nil
 }
 
 // LogNames are what is appended to the name of a hive for its logs, in the order that Parse expects.
@@ -185,14 +204,6 @@ func claim(set []uint64, off, n uint32) bool {
 		i += count
 	}
 	return true
-}
-
-// claimedBytes counts what is claimed.
-func claimedBytes(set []uint64) (n int64) {
-	for _, w := range set {
-		n += int64(bits.OnesCount64(w)) * 8
-	}
-	return n
 }
 
 // keyAt reads the key node at off.
