@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -492,5 +493,88 @@ commit
 	h.Now = 0
 	if got := reread(t, h); dump(t, got) != dump(t, h) {
 		t.Error("what hivex made does not round-trip")
+	}
+}
+
+// xmlNode is a key as hivexml prints it.
+type xmlNode struct {
+	Name   string     `xml:"name,attr"`
+	Nodes  []xmlNode  `xml:"node"`
+	Values []xmlValue `xml:"value"`
+}
+
+type xmlValue struct {
+	Type     string `xml:"type,attr"`
+	Encoding string `xml:"encoding,attr"`
+	Key      string `xml:"key,attr"`
+	Value    string `xml:"value,attr"`
+	Strings  []struct {
+		Text string `xml:",chardata"`
+	} `xml:"string"`
+}
+
+// sameAsHivex compares a key with what hivexml says of it, names, numbers, strings and bytes.
+func sameAsHivex(t *testing.T, k *Key, n xmlNode) (values int) {
+	t.Helper()
+	theirs := make(map[string]xmlValue)
+	for _, v := range n.Values {
+		theirs[v.Key] = v
+	}
+	for _, v := range must(k.Values())(t) {
+		x, ok := theirs[v.Name]
+		if !ok {
+			t.Errorf("%s: hivex has no value %q", k.Path(), v.Name)
+			continue
+		}
+		values++
+		var got string
+		switch {
+		case x.Encoding == "base64":
+			got = base64.StdEncoding.EncodeToString(v.Data)
+			x.Value = strings.NewReplacer("\r", "", "\n", "").Replace(x.Value)
+		case v.Type == MultiSZ:
+			list := must(v.Strings())(t)
+			got = strings.Join(list, "|")
+			var s []string
+			for _, e := range x.Strings {
+				s = append(s, e.Text)
+			}
+			x.Value = strings.TrimSuffix(strings.Join(s, "|"), "|") // it lists the empty string at the end too
+		case v.Type == DWord, v.Type == DWordBE, v.Type == QWord:
+			got = fmt.Sprint(must(v.Uint())(t))
+			if v.Type == DWord {
+				got = fmt.Sprint(int32(must(v.Uint())(t)))
+			}
+		default:
+			got, _ = v.Text()
+		}
+		if got != x.Value {
+			t.Errorf("%s %q %v: %.60q, hivex has %.60q", k.Path(), v.Name, v.Type, got, x.Value)
+		}
+	}
+	keys := must(k.Subkeys())(t)
+	if len(keys) != len(n.Nodes) {
+		t.Errorf("%s: %d subkeys, hivex has %d", k.Path(), len(keys), len(n.Nodes))
+		return values
+	}
+	for i, c := range keys {
+		if c.Name() != n.Nodes[i].Name {
+			t.Errorf("%s: subkey %q, hivex has %q", k.Path(), c.Name(), n.Nodes[i].Name)
+		}
+		values += sameAsHivex(t, c, n.Nodes[i])
+	}
+	return values
+}
+
+func TestSameAsHivex(t *testing.T) {
+	h := rich(t, 5)
+	check(t, must(h.Root().Lookup("名字"))(t).Delete("\xed\xa0\x80 lone"))
+	file := write(t, must(h.Bytes())(t))
+	var top struct {
+		Node xmlNode `xml:"node"`
+	}
+	check(t, xml.Unmarshal([]byte(reftool.Run(t, "hivexml", file)), &top))
+	if n := sameAsHivex(t, must(Open(file))(t).Root(), top.Node); n != 1522 {
+		t.Errorf("%d values compared, want 1522", n)
 	}
 }
