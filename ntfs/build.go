@@ -14,12 +14,16 @@ import (
 type BuildOptions struct {
 	Size          int64            // bytes of the volume, which are those of the partition; 0 means the least possible
 	SectorSize    int              // 512 or 4096, the disk's; 0 means 512
-	ClusterSize   int              // SectorSize to 65536, a power of two; 0 means 4096
+	ClusterSize   int              // SectorSize to 2 MiB, a power of two; 0 means 4096. Windows before 10 reads up to 64 KiB
 	HiddenSectors uint32           // LBA of the partition: BIOS boot code relies on it
 	Label         string           // at most 32 UTF-16 units
 	Serial        uint64           // volume serial number
 	Time          winfile.Filetime // of the system files; 0 means that of the root directory's last write
 	LogSize       int64            // $LogFile: at least 256 KiB; 0 means 2 MiB, or 1/200 of the volume if that is more, up to 64 MiB
+
+	// FreeRecords is how many records the $MFT has ready for new files, beyond what its usual steps leave free. Without any it grows into the
+	// free space behind it, of which it is the first neighbour, and stays in one piece while that lasts.
+	FreeRecords int
 
 	// LogAtEnd puts $LogFile into the last clusters. The last sector of a volume is a copy of the boot sector, so a dynamic virtual
 	// disk has its last block in any case: a log that fits there is free. A partition that may have to shrink is better off without.
@@ -90,6 +94,9 @@ type Layout struct {
 
 const none = -1
 
+// maxCluster is the largest cluster that the boot sector can tell, in bytes.
+const maxCluster = 2 << 20
+
 // region is some clusters in a row and the bytes that they hold.
 type region struct {
 	lcn      LCN
@@ -147,14 +154,17 @@ func (l *Layout) checkOptions() error {
 	if o.ClusterSize == 0 {
 		o.ClusterSize = 4096
 	}
-	if o.ClusterSize < o.SectorSize || o.ClusterSize > 65536 || bits.OnesCount(uint(o.ClusterSize)) != 1 {
-		return fmt.Errorf("cluster size %d, want a power of two from %d to 65536", o.ClusterSize, o.SectorSize)
+	if o.ClusterSize < o.SectorSize || o.ClusterSize > maxCluster || bits.OnesCount(uint(o.ClusterSize)) != 1 {
+		return fmt.Errorf("cluster size %d, want a power of two from %d to %d", o.ClusterSize, o.SectorSize, maxCluster)
 	}
 	if o.LogSize != 0 && (o.LogSize < minLogSize || o.LogSize >= math.MaxUint32) {
 		return fmt.Errorf("log size %d, want at least %d and less than 4 GiB", o.LogSize, minLogSize)
 	}
 	if len(o.BootSector) > bootSize {
 		return fmt.Errorf("boot code of %d bytes, want at most %d", len(o.BootSector), bootSize)
+	}
+	if o.FreeRecords < 0 || o.FreeRecords > maxFreeRecords {
+		return fmt.Errorf("%d free records, want 0 to %d", o.FreeRecords, maxFreeRecords)
 	}
 	if o.Size < 0 {
 		return fmt.Errorf("volume size %d is negative", o.Size)
@@ -188,8 +198,9 @@ func (l *Layout) clustersFor(bytes int64) int64 {
 // The $MFT has at least so many records, as Windows makes it, and a size in bytes that is a multiple of mftStep: room for the first
 // files that Windows adds.
 const (
-	leastRecords = 256
-	mftStep      = 64 << 10
+	leastRecords   = 256
+	maxFreeRecords = 1 << 28
+	mftStep        = 64 << 10
 )
 
 // placeClusters fixes the size of the volume and gives each stream its clusters. The volume is filled from its start without gaps:
@@ -201,7 +212,7 @@ func (l *Layout) placeClusters() error {
 	r.upcase.size = upcaseSize
 	r.attrDef.size = attrDefSize
 	r.sds.size = l.security.size
-	r.mft.size = align(max(l.records, leastRecords)*int64(l.geometry.recordSize), max(cs, mftStep))
+	r.mft.size = align(max(l.records+int64(l.opt.FreeRecords), leastRecords)*int64(l.geometry.recordSize), max(cs, mftStep))
 	l.records = r.mft.size / int64(l.geometry.recordSize)
 	r.mftBitmap.size = bitmapSize(l.records)
 

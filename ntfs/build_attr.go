@@ -293,7 +293,7 @@ func (l *Layout) placeAttributes() error {
 // each name.
 func (l *Layout) boundLCN() {
 	cs := int64(l.geometry.clusterSize)
-	clusters := int64(64<<20)/cs + 1<<16 + l.clustersFor(l.opt.LogSize)
+	clusters := int64(64<<20)/cs + 1<<16 + l.clustersFor(l.opt.LogSize) + l.clustersFor(int64(l.opt.FreeRecords)*int64(l.geometry.recordSize))
 	for i := range l.files {
 		clusters += 4
 		if info := l.files[i].info; info != nil {

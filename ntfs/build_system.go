@@ -2,6 +2,7 @@ package ntfs
 
 import (
 	"math"
+	"math/bits"
 
 	"husk/winfile"
 )
@@ -258,6 +259,14 @@ var bootCode = []byte("\x31\xc0" + // xor ax, ax
 	"\xeb\xfd" + // jmp stop
 	"This volume has no boot code.\r\n\x00")
 
+// encodeCluster is the code of so many sectors per cluster: their number, or above 128 the power of two below 256.
+func encodeCluster(sectors int) uint8 {
+	if sectors <= 0x80 {
+		return uint8(sectors)
+	}
+	return uint8(256 - bits.TrailingZeros(uint(sectors)))
+}
+
 // bootImage is the content of $Boot.
 func (l *Layout) bootImage() []byte {
 	g := &l.geometry
@@ -267,7 +276,7 @@ func (l *Layout) bootImage() []byte {
 		Sectors: uint64(g.sectors), MFT: uint64(g.mft), MFTMirr: uint64(g.mirror),
 		RecordSize: encodeUnit(g.recordSize, g.clusterSize), IndexSize: encodeUnit(g.indexSize, g.clusterSize),
 		Serial: l.opt.Serial, Signature: [2]byte{0x55, 0xaa},
-		SectorsPerCluster: uint8(g.clusterSize / g.sectorSize),
+		SectorsPerCluster: encodeCluster(g.clusterSize / g.sectorSize),
 	}
 	copy(b.Code[:], bootCode)
 	image := make([]byte, bootSize)

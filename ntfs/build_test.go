@@ -42,7 +42,7 @@ func buildImage(t testing.TB, tr *winfile.Tree, o *BuildOptions) (string, *Layou
 }
 
 // geometries are pairs of sector and cluster size.
-var geometries = [][2]int{{512, 512}, {512, 1024}, {512, 2048}, {512, 4096}, {512, 8192}, {512, 16384}, {512, 32768}, {512, 65536}, {4096, 4096}, {4096, 8192}, {4096, 65536}}
+var geometries = [][2]int{{512, 512}, {512, 1024}, {512, 2048}, {512, 4096}, {512, 8192}, {512, 16384}, {512, 32768}, {512, 65536}, {512, 2 << 20}, {4096, 4096}, {4096, 8192}, {4096, 65536}, {4096, 1 << 20}}
 
 func TestBuildEverything(t *testing.T) {
 	tr := newTreeMaker(1).fullTree(600)
@@ -391,7 +391,7 @@ func TestErrorsOfOptions(t *testing.T) {
 		"sector size 1024":             {SectorSize: 1024},
 		"cluster size 3000":            {ClusterSize: 3000},
 		"cluster size 2048, want":      {SectorSize: 4096, ClusterSize: 2048},
-		"cluster size 131072":          {ClusterSize: 131072},
+		"cluster size 4194304":         {ClusterSize: 4 << 20},
 		"log size 4096":                {LogSize: 4096},
 		"volume size -1":               {Size: -1},
 		"boot code of 8193 bytes":      {BootSector: make([]byte, 8193)},
