@@ -2,11 +2,11 @@ package wof
 
 import "fmt"
 
-// Reason is why a file is a pointer file or is not.
+// Reason is why a file is a pointer file, or a compact file, or is not.
 type Reason uint8
 
 const (
-	Backed       Reason = iota // a pointer file
+	Backed       Reason = iota // a pointer file; in a CompactPlan, a compact file
 	Directory                  // directories have no content
 	ReparsePoint               // has a reparse point of its own: link, junction, cloud file
 	Encrypted                  // by EFS
@@ -21,6 +21,9 @@ const (
 	Unusable                   // its WIM cannot back files, see CheckWIM
 	Solid                      // in a solid resource
 	SizesMislead               // stored size would make WOF take compressed for raw or raw for compressed
+	Rewritten                  // compact: Windows writes to it, which would expand it
+	StreamTaken                // compact: has a stream of the name WofCompressedData
+	NoGain                     // compact: would take no cluster less
 	reasonCount
 )
 
@@ -40,6 +43,9 @@ var reasonText = [reasonCount]struct{ token, text string }{
 	Unusable:     {"unusable-wim", "content is in a WIM that cannot back files"},
 	Solid:        {"solid", "content is in a solid resource"},
 	SizesMislead: {"sizes", "stored size does not tell whether the content is compressed"},
+	Rewritten:    {"rewritten", "Windows writes to it"},
+	StreamTaken:  {"stream-taken", "has a stream named WofCompressedData"},
+	NoGain:       {"no-gain", "would not take less room"},
 }
 
 // String says it in English.

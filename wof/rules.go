@@ -49,24 +49,34 @@ func NewRules(tree *winfile.Tree, opts *RuleOptions) (*Rules, error) {
 		opts = new(RuleOptions)
 	}
 	r := &Rules{maxSize: opts.MaxSize}
+	config, err := r.lists(tree, opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	r.BootList = r.List == BuiltInList || r.List == ImageList && (opts.BIOS || opts.Build > 0 && opts.Build < firstPointerBuild)
+	r.add(SystemHive, capconf.MustPatterns(`\Windows\System32\config\SYSTEM*`)) // is changed after the files are in place
+	r.finish(config)
+	return r, nil
+}
+
+// lists finds the configuration: the given one, or the image's; nil if there is none.
+func (r *Rules) lists(tree *winfile.Tree, given *capconf.Config) (config *capconf.Config, err error) {
 	if r.maxSize <= 0 || r.maxSize > MaxBacked {
 		r.maxSize = MaxBacked
 	}
-	config := opts.Config
-	if config != nil {
-		r.List = GivenList
-	} else {
-		var err error
-		if config, r.Warnings, err = imageConfig(tree); err != nil {
-			return nil, err
-		}
-		if config != nil {
-			r.List = ImageList
-		}
-		r.BootList = config == nil || opts.BIOS || opts.Build > 0 && opts.Build < firstPointerBuild
-	}
 	r.add(VolumeInfo, capconf.MustPatterns(`\`+volumeInfo))
-	r.add(SystemHive, capconf.MustPatterns(`\Windows\System32\config\SYSTEM*`)) // is changed after the files are in place
+	if given != nil {
+		r.List = GivenList
+		return given, nil
+	}
+	if config, r.Warnings, err = imageConfig(tree); config != nil {
+		r.List = ImageList
+	}
+	return config, err
+}
+
+// finish adds the lists of names.
+func (r *Rules) finish(config *capconf.Config) {
 	if config != nil {
 		r.add(Prepopulate, config.Prepopulate)
 	}
@@ -74,7 +84,6 @@ func NewRules(tree *winfile.Tree, opts *RuleOptions) (*Rules, error) {
 		r.add(BootFile, BootList())
 	}
 	r.matcher = capconf.NewMatcher(r.patterns)
-	return r, nil
 }
 
 func (r *Rules) add(reason Reason, patterns []capconf.Pattern) {
