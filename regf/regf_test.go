@@ -449,6 +449,10 @@ func TestManyKeys(t *testing.T) {
 func TestHivexEditsOurs(t *testing.T) {
 	name := write(t, must(rich(t, 5).Bytes())(t))
 	script := filepath.Join(t.TempDir(), "script")
+	var more strings.Builder
+	for i := range 1200 {
+		fmt.Fprintf(&more, "add sub%d\n", i*7%1200)
+	}
 	check(t, os.WriteFile(script, []byte(`cd \Types\All
 setval 2
 @
@@ -468,8 +472,7 @@ add Below
 setval 1
 list
 hex:7:61,00,00,00,62,00,00,00,00,00
-commit
-`), 0o644))
+`+more.String()+"commit\n"), 0o644))
 	reftool.Run(t, "hivexsh", "-w", "-f", script, name)
 	h := must(Open(name))(t)
 	if _, err := h.Root().Lookup(`Many\key77`); !errors.Is(err, fs.ErrNotExist) {
@@ -484,11 +487,14 @@ commit
 		t.Errorf("new value %q", s)
 	}
 	must(h.Root().Lookup(`Added\Below`))(t)
+	if keys := must(must(h.Root().Lookup(`Added`))(t).Subkeys())(t); len(keys) != 1201 || keys[1200].Name() != "sub999" {
+		t.Errorf("%d keys below Added", len(keys))
+	}
 	if l := must(h.Root().Strings(`Added`, "list"))(t); cmp.Diff(l, []string{"a", "b"}) != "" {
 		t.Errorf("list %q", l)
 	}
-	for _, p := range h.Check() {
-		t.Logf("hivex leaves: %v", p)
+	for _, p := range damage(h.Check()) {
+		t.Errorf("hivex leaves: %v", p)
 	}
 	h.Now = 0
 	if got := reread(t, h); dump(t, got) != dump(t, h) {
