@@ -25,8 +25,8 @@ const (
 )
 
 const (
-	// alignment is where partitions start and end, as Windows has placed them since Vista.
-	alignment = 1 << 20
+	// wholeMiB is the unit in which partitions start and end, as Windows has placed them since Vista.
+	wholeMiB = 1 << 20
 
 	writtenEntries = 128
 	entriesSize    = writtenEntries * entrySize
@@ -47,15 +47,15 @@ func New(diskGUID [16]byte, diskSize int64, sectorSize int) (*Table, error) {
 
 // usable returns the sectors between the two copies of a table of 128 entries.
 func usable(diskSize, sector int64) (first, last uint64, err error) {
-	if diskSize < 2*alignment || diskSize%sector != 0 {
-		return 0, 0, fmt.Errorf("gpt: disk of %d bytes, want a multiple of %d and at least %d", diskSize, sector, 2*alignment)
+	if diskSize < 2*wholeMiB || diskSize%sector != 0 {
+		return 0, 0, fmt.Errorf("gpt: disk of %d bytes, want a multiple of %d and at least %d", diskSize, sector, 2*wholeMiB)
 	}
 	return uint64(2 + entriesSize/sector), uint64(diskSize/sector - 2 - entriesSize/sector), nil
 }
 
 // room returns the sectors from the first whole MiB after all partitions to the last whole MiB, end excluded.
 func (t *Table) room() (start, end uint64) {
-	unit := uint64(alignment / t.SectorSize)
+	unit := uint64(wholeMiB / t.SectorSize)
 	start = t.FirstUsable
 	for _, p := range t.Partitions {
 		start = max(start, p.Last+1)
@@ -82,21 +82,21 @@ func (t *Table) Add(p Partition, size int64) (*Partition, error) {
 	}
 	start, _ := t.room()
 	p.First = start
-	p.Last = start + uint64((size+alignment-1)/alignment*(alignment/int64(t.SectorSize))) - 1
+	p.Last = start + uint64((size+wholeMiB-1)/wholeMiB*(wholeMiB/int64(t.SectorSize))) - 1
 	p.Number = 1
 	for _, q := range t.Partitions {
 		p.Number = max(p.Number, q.Number+1)
 	}
 	added := append(t.Partitions, p)
-	if err := checkPartitions(added, t.FirstUsable, t.LastUsable); err != nil {
+	if err := checkWritable(added, t.FirstUsable, t.LastUsable); err != nil {
 		return nil, err
 	}
 	t.Partitions = added
 	return &added[len(added)-1], nil
 }
 
-// checkPartitions reports what cannot be written: partitions without a number, type or GUID of their own, or that overlap.
-func checkPartitions(list []Partition, first, last uint64) error {
+// checkWritable reports what cannot be written: partitions without a number, type or GUID of their own, or that overlap.
+func checkWritable(list []Partition, first, last uint64) error {
 	for i, p := range list {
 		fail := func(format string, args ...any) error {
 			return fmt.Errorf("gpt: partition %d: %w", p.Number, fmt.Errorf(format, args...))
@@ -139,7 +139,7 @@ func (t *Table) Marshal(diskSize int64) (head, tail []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := checkPartitions(t.Partitions, first, last); err != nil {
+	if err := checkWritable(t.Partitions, first, last); err != nil {
 		return nil, nil, err
 	}
 	entries := make([]byte, entriesSize)
