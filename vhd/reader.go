@@ -85,8 +85,11 @@ func IsVHD(r io.ReaderAt, size int64) bool {
 	return err == nil
 }
 
-// Open opens the VHD file name. The caller must call Close.
-func Open(name string) (*Reader, error) {
+// Open is OpenChain without options.
+func Open(name string) (*Reader, error) { return OpenChain(name, nil) }
+
+// OpenChain opens the VHD file name, and what it is based on. The caller must call Close.
+func OpenChain(name string, o *ReaderOptions) (*Reader, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func Open(name string) (*Reader, error) {
 	size, err := f.Seek(0, io.SeekEnd) // a block device has no size in its Stat
 	if err == nil {
 		var r *Reader
-		if r, err = NewReader(f, size); err == nil {
+		if r, err = NewChainReader(f, size, o); err == nil {
 			r.file = f
 			return r, nil
 		}

@@ -178,8 +178,14 @@ func (a *app) diskInfo(c *cobra.Command, path string) error {
 	}
 	t := a.ui.T
 	fields := [][2]string{{t("file"), path}, {t("form"), d.Format}, {t("size"), ui.Size(d.Size())}}
-	if v := d.VHD(); v != nil {
-		fields = append(fields, [2]string{t("size of the file"), ui.Size(v.FileSize)}, [2]string{t("creator"), v.Creator})
+	if v := d.Container(); v != nil {
+		fields = append(fields, [2]string{t("size of the file"), ui.Size(v.FileSize)})
+		if v.Creator != "" {
+			fields = append(fields, [2]string{t("creator"), v.Creator})
+		}
+		if v.Parent != "" {
+			fields = append(fields, [2]string{t("parent disk"), v.Parent})
+		}
 		for _, n := range v.Notes {
 			a.ui.Warn("%s: %s", path, n)
 		}
@@ -231,7 +237,7 @@ func (a *app) diskJSON(d *disk.Disk, id string, volumes []*volumeInfo) error {
 		parts = append(parts, m)
 	}
 	line := map[string]any{"file": d.Path, "type": "disk", "format": d.Format, "bytes": d.Size(), "scheme": d.Scheme.String(), "id": id, "partitions": parts}
-	if v := d.VHD(); v != nil {
+	if v := d.Container(); v != nil {
 		line["fileBytes"] = v.FileSize
 	}
 	a.ui.Line(line)

@@ -1,8 +1,10 @@
-// Package disk opens what holds volumes, whatever form it has: a VHD, a raw image, a block device, or a bare NTFS volume. It
-// finds the partitions and their identities, as boot managers and WimOverlay.dat name them.
+// Package disk opens what holds volumes, whatever form it has: VHD and VHDX with their parents, qcow2, a raw image, a block
+// device, or a bare NTFS volume. It finds the partitions and their identities, as boot managers and WimOverlay.dat name them.
+// Open reads; OpenEdit also writes, with what guards a disk that is in use.
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,17 +33,27 @@ func (s Scheme) String() string { return [...]string{"none", "MBR", "GPT"}[s] }
 // Disk is an open disk. Reading it is safe for concurrent use.
 type Disk struct {
 	Path       string
-	Format     string // "raw", "VHD fixed", "VHD dynamic", "VHDX dynamic"
+	Format     string // "raw", "VHD fixed", "VHD differencing", "VHDX dynamic", "qcow2"
 	Scheme     Scheme
 	Signature  uint32    // of an MBR disk
 	GUID       guid.GUID // of a GPT disk
 	Partitions []Partition
+	SectorSize int // logical: 512 or 4096 bytes
 
-	r     io.ReaderAt
-	size  int64
-	vhd   *vhd.Reader
-	vhdx  *vhdx.Reader
-	close func() error
+	r         io.ReaderAt
+	size      int64
+	container *Container
+	close     func() error // closes the file
+	parents   func() error // closes what the disk is based on
+}
+
+// Container tells of the file around a disk.
+type Container struct {
+	FileSize  int64    // bytes
+	Creator   string   // as the format has it
+	BlockSize int64    // bytes; 0 if the disk is not in blocks
+	Parent    string   // the path of the parent as a differencing disk has it; "" without one
+	Notes     []string // what is odd about the file
 }
 
 // Partition is one partition, or the whole of a bare volume.
@@ -77,37 +89,97 @@ func open(f *os.File, path string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Disk{Path: path, Format: "raw", r: f, size: size, close: f.Close}
-	if vhdx.IsVHDX(f) || strings.EqualFold(filepath.Ext(path), ".vhdx") {
-		v, err := vhdx.NewReader(f, size, nil)
+	d := &Disk{Path: path, Format: "raw", SectorSize: sectorSize(f), r: f, size: size, close: f.Close, parents: func() error { return nil }}
+	c, err := startChain(path)
+	if err != nil {
+		return nil, err
+	}
+	switch formOf(f, size, path) {
+	case formVHDX:
+		v, err := vhdx.NewReader(f, size, c.vhdxOptions())
 		if err != nil {
 			return nil, err
 		}
-		d.vhdx, d.r, d.size, d.Format = v, v, v.Size(), "VHDX "+v.Type().String()
-		return d, d.readTable()
-	}
-	// A fixed VHD is told from a raw image by its footer, a dynamic one by its first bytes.
-	if vhd.IsVHD(f, size) || strings.EqualFold(filepath.Ext(path), ".vhd") {
-		v, err := vhd.NewReader(f, size)
+		d.setVHDX(v, v.Info())
+		d.parents = v.Close
+	case formVHD:
+		v, err := vhd.NewChainReader(f, size, c.vhdOptions())
 		if err != nil {
 			return nil, err
 		}
-		d.vhd, d.r, d.size, d.Format = v, v, v.Size(), "VHD "+v.Type().String()
+		d.setVHD(v, v.Info())
+		d.parents = v.Close
+	case formQcow2:
+		q, err := openQcow2(f, size, c)
+		if err != nil {
+			return nil, err
+		}
+		d.Format, d.SectorSize, d.r, d.size, d.parents = "qcow2", 512, q, q.size, q.closeBacking
+		d.container = &Container{FileSize: size}
 	}
-	return d, d.readTable()
+	if err := d.readTable(); err != nil {
+		return nil, errors.Join(err, d.parents())
+	}
+	return d, nil
+}
+
+// form is the form of a file that holds a disk.
+type form int
+
+const (
+	formRaw form = iota
+	formVHD
+	formVHDX
+	formQcow2
+)
+
+// formOf looks at the beginning and the end of a file, and at its name where a damaged one would pass for raw. A fixed VHD
+// is told from a raw image by its footer alone.
+func formOf(r io.ReaderAt, size int64, path string) form {
+	ext := strings.ToLower(filepath.Ext(path))
+	switch {
+	case vhdx.IsVHDX(r):
+		return formVHDX
+	case isQcow2(r):
+		return formQcow2
+	case vhd.IsVHD(r, size):
+		return formVHD
+	case ext == ".vhdx" || ext == ".avhdx":
+		return formVHDX
+	case ext == ".vhd" || ext == ".avhd":
+		return formVHD
+	}
+	return formRaw
+}
+
+func (d *Disk) setVHD(r io.ReaderAt, i vhd.Info) {
+	d.r, d.size, d.Format, d.SectorSize = r, i.Size, "VHD "+i.Type.String(), 512
+	d.container = &Container{FileSize: i.FileSize, Creator: i.Creator, BlockSize: i.BlockSize, Notes: i.Notes}
+	if p := i.Parent; p != nil {
+		d.container.Parent = cmp.Or(p.RelativePath, p.AbsolutePath, p.Name)
+	}
+}
+
+func (d *Disk) setVHDX(r io.ReaderAt, i vhdx.Info) {
+	d.r, d.size, d.Format, d.SectorSize = r, i.Size, "VHDX "+i.Type.String(), i.LogicalSector
+	d.container = &Container{FileSize: i.FileSize, Creator: i.Creator, BlockSize: i.BlockSize, Notes: i.Notes}
+	if p := i.Parent; p != nil {
+		d.container.Parent = cmp.Or(p.RelativePath, p.AbsolutePath, p.VolumePath)
+	}
 }
 
 // readTable finds the partitions.
 func (d *Disk) readTable() error {
+	sector := int64(d.SectorSize)
 	if d.isNTFS(0) {
 		d.Partitions = []Partition{{Number: 1, Size: d.size, Type: "NTFS", NTFS: true}}
 		return nil
 	}
-	var sector [mbr.Size]byte
-	if _, err := d.r.ReadAt(sector[:], 0); err != nil {
+	var first [mbr.Size]byte
+	if _, err := d.r.ReadAt(first[:], 0); err != nil {
 		return fmt.Errorf("partition table: %w", noEOF(err))
 	}
-	t, err := mbr.Parse(sector[:])
+	t, err := mbr.Parse(first[:])
 	if err != nil {
 		return fmt.Errorf("neither an NTFS volume nor a partitioned disk: %w", err)
 	}
@@ -115,11 +187,11 @@ func (d *Disk) readTable() error {
 		return d.readGPT()
 	}
 	d.Scheme, d.Signature = MBR, t.Signature
-	if err := t.Check(d.size / 512); err != nil {
+	if err := t.Check(d.size / sector); err != nil {
 		return err
 	}
 	add := func(number int, p mbr.Partition) {
-		d.addPartition(Partition{Number: number, Offset: int64(p.Start) * 512, Size: int64(p.Sectors) * 512, Type: fmt.Sprintf("%02x", p.Type), Active: p.Active})
+		d.addPartition(Partition{Number: number, Offset: int64(p.Start) * sector, Size: int64(p.Sectors) * sector, Type: fmt.Sprintf("%02x", p.Type), Active: p.Active})
 	}
 	extended := false
 	for i, p := range t.Parts {
@@ -133,7 +205,7 @@ func (d *Disk) readTable() error {
 	if !extended {
 		return nil
 	}
-	logical, err := t.Logical(d.r, 512)
+	logical, err := t.Logical(d.r, d.SectorSize)
 	for i, p := range logical {
 		add(5+i, p)
 	}
@@ -170,22 +242,19 @@ func (d *Disk) isNTFS(off int64) bool {
 // Size is the size of the disk in bytes.
 func (d *Disk) Size() int64 { return d.size }
 
-// VHD returns the container's description, or nil if the disk is none.
-func (d *Disk) VHD() *vhd.Info {
-	if d.vhd == nil {
-		return nil
-	}
-	info := d.vhd.Info()
-	return &info
-}
+// Container tells of the file around the disk, or is nil if there is none but the bytes of the disk.
+func (d *Disk) Container() *Container { return d.container }
+
+// ReadAt reads from the disk as io.ReaderAt says.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) { return d.r.ReadAt(p, off) }
 
 // Section reads one partition.
 func (d *Disk) Section(p *Partition) *io.SectionReader {
 	return io.NewSectionReader(d.r, p.Offset, p.Size)
 }
 
-// Close closes the file.
-func (d *Disk) Close() error { return d.close() }
+// Close closes the file, and those that it is based on.
+func (d *Disk) Close() error { return errors.Join(d.parents(), d.close()) }
 
 // Partition returns the partition with a number.
 func (d *Disk) Partition(number int) (*Partition, error) {
