@@ -25,8 +25,8 @@ const (
 )
 
 const (
-	// wholeMiB is the unit in which partitions start and end, as Windows has placed them since Vista.
-	wholeMiB = 1 << 20
+	// alignment is where partitions start and end, as Windows has placed them since Vista.
+	alignment = 1 << 20
 
 	writtenEntries = 128
 	entriesSize    = writtenEntries * entrySize
@@ -47,15 +47,15 @@ func New(diskGUID [16]byte, diskSize int64, sectorSize int) (*Table, error) {
 
 // usable returns the sectors between the two copies of a table of 128 entries.
 func usable(diskSize, sector int64) (first, last uint64, err error) {
-	if diskSize < 2*wholeMiB || diskSize%sector != 0 {
-		return 0, 0, fmt.Errorf("gpt: disk of %d bytes, want a multiple of %d and at least %d", diskSize, sector, 2*wholeMiB)
+	if diskSize < 2*alignment || diskSize%sector != 0 {
+		return 0, 0, fmt.Errorf("gpt: disk of %d bytes, want a multiple of %d and at least %d", diskSize, sector, 2*alignment)
 	}
 	return uint64(2 + entriesSize/sector), uint64(diskSize/sector - 2 - entriesSize/sector), nil
 }
 
 // room returns the sectors from the first whole MiB after all partitions to the last whole MiB, end excluded.
 func (t *Table) room() (start, end uint64) {
-	unit := uint64(wholeMiB / t.SectorSize)
+	unit := uint64(alignment / t.SectorSize)
 	start = t.FirstUsable
 	for _, p := range t.Partitions {
 		start = max(start, p.Last+1)
@@ -82,7 +82,7 @@ func (t *Table) Add(p Partition, size int64) (*Partition, error) {
 	}
 	start, _ := t.room()
 	p.First = start
-	p.Last = start + uint64((size+wholeMiB-1)/wholeMiB*(wholeMiB/int64(t.SectorSize))) - 1
+	p.Last = start + uint64((size+alignment-1)/alignment*(alignment/int64(t.SectorSize))) - 1
 	p.Number = 1
 	for _, q := range t.Partitions {
 		p.Number = max(p.Number, q.Number+1)

@@ -64,7 +64,7 @@ func TestWrite(t *testing.T) {
 			}
 		}
 		for _, p := range want.Partitions {
-			if unit := uint64(wholeMiB / tt.sector); p.First%unit != 0 || (p.Last+1)%unit != 0 {
+			if unit := uint64(alignment / tt.sector); p.First%unit != 0 || (p.Last+1)%unit != 0 {
 				t.Errorf("partition %d: sectors %d to %d are not whole MiB", p.Number, p.First, p.Last)
 			}
 		}
