@@ -15,6 +15,7 @@ const (
 	TagAppExecLink  = 0x8000001B // IO_REPARSE_TAG_APPEXECLINK
 	TagLXSymlink    = 0xA000001D // IO_REPARSE_TAG_LX_SYMLINK
 	tagMicrosoftBit = 0x80000000 // without it a GUID follows the header
+	tagSurrogateBit = 0x20000000 // the file stands for another one
 )
 
 // MaxReparse is the largest REPARSE_DATA_BUFFER in bytes, header included: MAXIMUM_REPARSE_DATA_BUFFER_SIZE.
@@ -27,6 +28,10 @@ type Reparse struct {
 	NotFixed bool   // WIM only: an absolute target that was not made relative to the image root
 	Data     []byte // what follows the header; for tags that are not Microsoft's it starts with the 16-byte GUID
 }
+
+// Surrogate reports whether the point stands for another file, as links and junctions do: IsReparseTagNameSurrogate. A directory with
+// a point of another kind, such as those of cloud files, has children of its own.
+func (r *Reparse) Surrogate() bool { return r.Tag&tagSurrogateBit != 0 }
 
 // Buffer returns the REPARSE_DATA_BUFFER: tag u32, data length u16, reserved u16, data. For tags that are not Microsoft's the
 // data length does not count the GUID ([MS-FSCC] 2.1.2.3).

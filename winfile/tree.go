@@ -15,7 +15,7 @@ type Entry struct {
 	Name      string   // WTF-8; empty for the root only
 	ShortName string   // 8.3 name that goes with Name; usually empty
 	Info      *Info    // shared by all hard links of the file
-	Children  []*Entry // of a directory, in the source's order; nil for files and directory reparse points
+	Children  []*Entry // of a directory, in the source's order; nil for files, junctions and links to directories
 }
 
 // Info is one file or directory, whatever the number of its names.
@@ -66,8 +66,10 @@ type TaggedItem struct {
 	Data []byte
 }
 
-// IsDir reports whether the file is a directory that can have children: not a junction or other directory reparse point.
-func (i *Info) IsDir() bool { return i.Attributes&(AttrDirectory|AttrReparse) == AttrDirectory }
+// IsDir reports whether the file is a directory that can have children: not a junction or another one that stands for something else.
+func (i *Info) IsDir() bool {
+	return i.Attributes&AttrDirectory != 0 && (i.Attributes&AttrReparse == 0 || i.Reparse != nil && !i.Reparse.Surrogate())
+}
 
 // Size is the length of the unnamed data in bytes.
 func (i *Info) Size() int64 {

@@ -109,7 +109,7 @@ func (s *scanner) describeUser(d *hostDir, name, path string, st *hostStat, e *w
 		}
 	case kindDir:
 		i.Attributes |= winfile.AttrDirectory
-		if i.Reparse != nil && path != "." && !s.isEmpty(path) {
+		if i.Reparse != nil && i.Reparse.Surrogate() && path != "." && !s.isEmpty(path) {
 			s.report.Warnings.add(path, errors.New("reparse point left out: the directory has entries"))
 			i.Reparse = nil
 		}

@@ -59,6 +59,7 @@ func sample() *winfile.Tree {
 		link("up", winfile.TagSymlink, winfile.AttrDirectory, `.\Users\..\MANY`),
 		link("lx", winfile.TagLXSymlink, 0, "/b.txt"),
 		entry("cloud", &winfile.Info{Attributes: winfile.AttrDirectory | winfile.AttrReparse, Links: 1, Reparse: &winfile.Reparse{Tag: 0x9000001a}}),
+		entry("elsewhere", &winfile.Info{Attributes: winfile.AttrDirectory | winfile.AttrReparse, Links: 1, Reparse: &winfile.Reparse{Tag: 0xa0000019}}),
 	)}
 }
 
@@ -104,7 +105,7 @@ func TestLinksAndNames(t *testing.T) {
 		t.Errorf("Stat of a link: %v, %v", i, err)
 	}
 	for path, want := range map[string]fs.FileMode{
-		"rel": fs.ModeSymlink | 0o777, "A.txt": 0o444, "b.txt": 0o644, "Users": fs.ModeDir | 0o755, "cloud": fs.ModeIrregular | 0o444,
+		"rel": fs.ModeSymlink | 0o777, "A.txt": 0o444, "b.txt": 0o644, "Users": fs.ModeDir | 0o755, "cloud": fs.ModeDir | 0o755, "elsewhere": fs.ModeIrregular | 0o444,
 	} {
 		if i, err := f.Lstat(path); err != nil || i.Mode() != want {
 			t.Errorf("%s: %v, want %v", path, i, want)
