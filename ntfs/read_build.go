@@ -48,8 +48,8 @@ func (b *treeBuilder) group() []treeName {
 	return kept
 }
 
-// attach gives children to every directory that the root reaches, and marks what it reached. It returns how many names lie in
-// directories that are reparse points, which the tree cannot hold.
+// attach gives children to every directory that the root reaches, and marks what it reached. It returns how many names lie in junctions and
+// links, which the tree cannot hold.
 func (b *treeBuilder) attach(root *treeFile, byParent []treeName) (hidden int) {
 	slots := make([]*winfile.Entry, 0, len(byParent))
 	queue := []uint64{recRoot}
@@ -97,7 +97,7 @@ const firstUserFile = 24
 // reportLost warns of names that the root does not reach.
 func (b *treeBuilder) reportLost(hidden int) {
 	if hidden > 0 {
-		b.v.warn("%d names lie in directories that are reparse points: left out", hidden)
+		b.v.warn("%d names lie in junctions or links to directories: left out", hidden)
 	}
 	for i := range b.names {
 		t := &b.names[i]

@@ -104,7 +104,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	if err := f.Commit(); err != nil {
 		return nil, err
 	}
-	return r, r.finish(wr, target, start)
+	return r, r.finish(wr, s.Tree, target, start)
 }
 
 // Append adds an image to a WIM in place. Until its header is rewritten, as the last step, the WIM is what it was.
@@ -159,7 +159,7 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	if err := add(ctx, wr, s.Tree, info); err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
-	return r, r.finish(wr, target, start)
+	return r, r.finish(wr, s.Tree, target, start)
 }
 
 // imageInfo is what the XML will say of the image.
@@ -199,16 +199,31 @@ func setProperty(i *wim.ImageInfo, name, value string) error {
 	return nil
 }
 
-func (r *Result) finish(w *wim.Writer, target string, start time.Time) error {
+func (r *Result) finish(w *wim.Writer, t *winfile.Tree, target string, start time.Time) error {
 	st := w.Stats()
 	r.NewBlobs, r.NewBytes, r.StoredBytes = st.NewBlobs, st.BytesNew, st.BytesStored
-	r.KnownBlobs, r.KnownBytes = st.Duplicates, r.Totals.Bytes-st.BytesNew
+	r.KnownBlobs, r.KnownBytes = st.Duplicates, r.Totals.Bytes+reparseBytes(t)-st.BytesNew
 	fi, err := os.Stat(target)
 	if err != nil {
 		return err
 	}
 	r.WIMBytes, r.Elapsed = fi.Size(), time.Since(start)
 	return nil
+}
+
+// reparseBytes counts the data of reparse points, which a WIM stores like contents.
+func reparseBytes(t *winfile.Tree) int64 {
+	var n int64
+	seen := make(map[*winfile.Info]struct{})
+	for _, e := range t.All() {
+		i := e.Info
+		if _, ok := seen[i]; ok || i.Reparse == nil || i.Attributes&winfile.AttrEncrypted != 0 {
+			continue
+		}
+		seen[i] = struct{}{}
+		n += int64(len(i.Reparse.Data))
+	}
+	return n
 }
 
 // pathBelow is the slash path of a file below a folder, wherever links lead; "" if it is elsewhere. The file need not exist.
