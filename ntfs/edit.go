@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"husk/internal/ondisk"
@@ -142,8 +143,11 @@ func (e *Editor) refuse() error {
 // refuseHibernated looks at the header of hiberfil.sys. Windows zeroes it when it wakes.
 func (e *Editor) refuseHibernated() error {
 	n, err := e.find("hiberfil.sys")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil // there is none
+		return err
 	}
 	_, list, err := e.v.baseAttrs(n)
 	if err != nil {
@@ -193,10 +197,11 @@ func (e *Editor) openSystem() error {
 	}
 	e.nextRecord = firstUserRecord
 	e.dirs = make(map[string]int64)
-	if n, err := e.find(`$Extend/$Reparse`); err == nil {
-		e.reparseRecord = n
+	e.reparseRecord, err = e.find("$Extend/$Reparse") // 0 if there is none
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	return nil
+	return err
 }
 
 // openBits opens a bitmap of at least so many bits that is outside the records, as those of the whole volume are.
@@ -230,23 +235,39 @@ func (e *Editor) now() winfile.Filetime {
 	return winfile.FiletimeOf(time.Now())
 }
 
-// do runs one operation on the file with this path: all of it, or nothing.
+// do runs one operation on the file with this path: all of it, or nothing. If the volume is full it commits, so that what the transaction
+// has freed can be used, and tries again.
 func (e *Editor) do(op, path string, fn func() error) error {
 	if e.failed != nil {
 		return fmt.Errorf("ntfs: %s %q: the editor has failed before: %w", op, path, e.failed)
 	}
-	err := fn()
-	if err != nil {
-		if back := e.rollback(); back != nil {
-			e.failed = back
+	err := e.try(fn)
+	if errors.Is(err, ErrFull) && e.failed == nil && len(e.units) > 0 {
+		if err := e.Commit(); err != nil {
+			return err
 		}
+		err = e.try(fn)
+	}
+	if err != nil {
 		return fmt.Errorf("ntfs: %s %q: %w", op, path, err)
 	}
-	e.keep()
 	if e.bytes >= e.o.Transaction {
 		return e.Commit()
 	}
 	return nil
+}
+
+// try runs an operation and undoes it if it fails.
+func (e *Editor) try(fn func() error) error {
+	err := fn()
+	if err == nil {
+		e.keep()
+		return nil
+	}
+	if back := e.rollback(); back != nil {
+		e.failed = back
+	}
+	return err
 }
 
 // Commit makes the changes durable. See [Editor].

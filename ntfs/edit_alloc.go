@@ -198,9 +198,12 @@ func (e *Editor) takeRecord(first, limit int64) (ref fileRef, ok bool, err error
 	sequence := uint16(1)
 	r, err := e.v.readRecord(n)
 	switch {
-	case err == nil && r.inUse():
+	case err == errUnusedRecord:
+	case err != nil:
+		return 0, false, err
+	case r.inUse():
 		return 0, false, fmt.Errorf("record %d is in use and marked free: the volume is damaged", n)
-	case err == nil:
+	default:
 		sequence = max(1, r.sequence())
 	}
 	if err := e.mark(e.mftBitmap.extents, n, 1, true); err != nil {

@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -263,12 +264,12 @@ func (e *Editor) setWOF(path string, reparse []byte, compact *winfile.Blob) erro
 	if err != nil {
 		return err
 	}
-	size := dataSize(e.attr(f, typeData, "").attribute)
-	if size == 0 {
-		return errors.New("the file is empty")
-	}
 	if err := e.dropReparse(f); err != nil {
 		return err
+	}
+	size := e.attr(f, typeData, "").size()
+	if size == 0 {
+		return errors.New("the file is empty")
 	}
 	if err := e.freeRuns(f, typeData, ""); err != nil {
 		return err
@@ -285,9 +286,6 @@ func (e *Editor) setWOF(path string, reparse []byte, compact *winfile.Blob) erro
 	}
 	return e.finish(f)
 }
-
-// dataSize is the size of an attribute in bytes.
-func dataSize(a attribute) int64 { return a.size() }
 
 // dropReparse takes away what makes a file one of WOF. It refuses other reparse points.
 func (e *Editor) dropReparse(f *editFile) error {
@@ -392,8 +390,8 @@ func (e *Editor) writeContent(b *winfile.Blob, runs []run) (err error) {
 		for at, end := int64(run.lcn)*cs, (int64(run.lcn)+run.clusters)*cs; at < end; {
 			p := buf[:min(int64(len(buf)), end-at)]
 			n := min(left, int64(len(p)))
-			if _, err := io.ReadFull(r, p[:n]); err != nil {
-				return fmt.Errorf("content ended after %d of %d bytes: %w", b.Size-left, b.Size, err)
+			if got, err := io.ReadFull(r, p[:n]); err != nil {
+				return fmt.Errorf("content ended after %d of %d bytes: %w", b.Size-left+int64(got), b.Size, err)
 			}
 			clear(p[n:])
 			if err := e.writeData(p, at); err != nil {
@@ -405,6 +403,9 @@ func (e *Editor) writeContent(b *winfile.Blob, runs []run) (err error) {
 	}
 	if left > 0 {
 		panic("ntfs: internal error: fewer clusters than content")
+	}
+	if n, err := r.Read(buf[:1]); n > 0 || err != nil && err != io.EOF {
+		return cmp.Or(err, fmt.Errorf("content is longer than its %d bytes", b.Size))
 	}
 	return nil
 }

@@ -50,7 +50,36 @@ func (e *Editor) load(n int64) (*editFile, error) {
 			f.exts = append(f.exts, a.holder)
 		}
 	}
-	return f, nil
+	return f, e.inOrder(f)
+}
+
+// inOrder makes sure that attributes can be found by their place: in the order of type and name, each once, the extents of each together
+// and without gaps.
+func (e *Editor) inOrder(f *editFile) error {
+	for i := range f.attrs {
+		a := f.attrs[i]
+		next := VCN(0)
+		if i > 0 {
+			b := f.attrs[i-1]
+			d := cmp.Or(cmp.Compare(b.typ(), a.typ()), compareNames(e.v.upcase, b.name(), a.name()))
+			if d > 0 {
+				return fmt.Errorf("record %d: %v is out of order: the volume is damaged", f.n, a.typ())
+			}
+			if d == 0 && a.typ() != typeFileName {
+				if !a.nonResident() || !b.nonResident() {
+					return fmt.Errorf("record %d has %v twice: the volume is damaged", f.n, a.typ())
+				}
+				next = b.highestVCN() + 1
+			}
+		}
+		if at := lowestVCN(a.attribute); at != next {
+			return fmt.Errorf("record %d: %v starts at cluster %d, want %d: the volume is damaged", f.n, a.typ(), at, next)
+		}
+		if form := a.headerLength(); next == 0 && a.contentOffset() < form {
+			return fmt.Errorf("record %d: %v has its content at %#x, want at least %#x: the volume is damaged", f.n, a.typ(), a.contentOffset(), form)
+		}
+	}
+	return nil
 }
 
 // newFile makes a file without attributes in a free record.
@@ -337,22 +366,22 @@ func (e *Editor) pack(f *editFile, r rank) error {
 	}
 	oldExts, oldList := f.exts, f.list
 	f.exts, f.list, f.hasList = nil, nil, !fits
-	slots := [][]attribute{nil}
+	slots, refs := [][]attribute{nil}, []fileRef{f.ref()}
 	if fits {
 		for i := range f.attrs {
 			slots[0] = append(slots[0], f.attrs[i].attribute)
 			f.attrs[i].holder = f.n
 		}
-	} else if slots, err = e.spread(f); err != nil {
+	} else if slots, refs, err = e.spread(f); err != nil {
 		return err
 	}
 	for i, attrs := range slots {
-		holder, header := f.n, f.header
+		header, rk := f.header, r
 		if i > 0 {
-			holder = f.exts[i-1]
-			header = nil
+			header, rk = make([]byte, e.v.RecordSize), rankFresh
+			putHeader(header, uint32(refs[i].record()), refs[i].sequence(), 0, recordInUse, f.ref())
 		}
-		if err := e.layRecord(f, holder, header, attrs, r); err != nil {
+		if err := e.layRecord(int64(refs[i].record()), header, attrs, rk); err != nil {
 			return err
 		}
 	}
@@ -368,19 +397,10 @@ func (e *Editor) pack(f *editFile, r rank) error {
 	return e.release(oldList)
 }
 
-// layRecord writes a record with these attributes. header is nil for an extension record, which is new.
-func (e *Editor) layRecord(f *editFile, n int64, header fileRecord, attrs []attribute, r rank) error {
+// layRecord writes a record with this header and these attributes.
+func (e *Editor) layRecord(n int64, header fileRecord, attrs []attribute, r rank) error {
 	b := make([]byte, e.v.RecordSize)
-	if header == nil {
-		sequence := uint16(1)
-		if old, err := e.v.readRecord(n); err == nil {
-			sequence = max(1, old.sequence())
-		}
-		putHeader(b, uint32(n), sequence, 0, recordInUse, f.ref())
-		r = rankFresh
-	} else {
-		copyHeader(b, header, n)
-	}
+	copyHeader(b, header, n)
 	at := firstAttrOffset(len(b))
 	for i, a := range attrs {
 		if at+len(a) > len(b)-8 {
@@ -401,11 +421,12 @@ func (e *Editor) shrink(f *editFile) (bool, error) {
 		used += len(a.attribute)
 		least += len(a.attribute) - movable(a.attribute)
 	}
-	if used <= e.room() {
+	split := slices.ContainsFunc(f.attrs, func(a editAttr) bool { return lowestVCN(a.attribute) > 0 })
+	switch {
+	case split || least > e.room(): // extents of one attribute are in records of their own
+		return false, e.moveLarge(f)
+	case used <= e.room():
 		return true, nil
-	}
-	if least > e.room() {
-		return false, nil
 	}
 	for used > e.room() {
 		best := 0
@@ -421,6 +442,18 @@ func (e *Editor) shrink(f *editFile) (bool, error) {
 		used -= gain
 	}
 	return true, nil
+}
+
+// moveLarge moves values out that a record could hardly hold.
+func (e *Editor) moveLarge(f *editFile) error {
+	for i := 0; i < len(f.attrs); i++ {
+		if a := f.attrs[i].attribute; movable(a) > 0 && len(a) > e.room()/2 {
+			if _, err := e.moveOut(f, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // movable is how many bytes a record has more when the value of a is outside it: at least.
@@ -485,9 +518,10 @@ func (e *Editor) newClusters(value []byte) ([]run, error) {
 	return runs, nil
 }
 
-// spread divides the attributes among the base record and new extension records, and returns those of each. The base has the list, the
+// spread divides the attributes among the base record and new extension records, and returns those of each and the
+// records. The base has the list, the
 // first extent of the unnamed data and the roots of indexes; the others follow in their order.
-func (e *Editor) spread(f *editFile) ([][]attribute, error) {
+func (e *Editor) spread(f *editFile) ([][]attribute, []fileRef, error) {
 	inBase := func(a attribute) bool {
 		return a.typ() < typeAttributeList || a.typ() == typeIndexRoot || a.typ() == typeData && a.nameLength() == 0 && !a.continues()
 	}
@@ -502,7 +536,7 @@ func (e *Editor) spread(f *editFile) ([][]attribute, error) {
 		}
 	}
 	if size > maxListSize {
-		return nil, fmt.Errorf("attribute list of %d bytes, want at most %d: too many names or streams", size, maxListSize)
+		return nil, nil, fmt.Errorf("attribute list of %d bytes, want at most %d: too many names or streams", size, maxListSize)
 	}
 	list := nonResidentHeader + 40 // a few runs
 	if size+residentHeader <= list {
@@ -511,7 +545,7 @@ func (e *Editor) spread(f *editFile) ([][]attribute, error) {
 	resident := list < nonResidentHeader+40
 	left := e.room() - used - list
 	if left < 0 {
-		return nil, fmt.Errorf("%d bytes of attributes must be in the base record, which has room for %d", used+list, e.room())
+		return nil, nil, fmt.Errorf("%d bytes of attributes must be in the base record, which has room for %d", used+list, e.room())
 	}
 	slot := 0
 	slotOf := make([]int, len(f.attrs))
@@ -519,24 +553,25 @@ func (e *Editor) spread(f *editFile) ([][]attribute, error) {
 		if inBase(a.attribute) {
 			continue
 		}
-		if len(a.attribute) > left {
+		if len(a.attribute) > left || lowestVCN(a.attribute) > 0 && slotOf[i-1] == slot {
 			slot++
 			left = e.room()
 		}
 		if slotOf[i], left = slot, left-len(a.attribute); left < 0 {
-			return nil, fmt.Errorf("%v of %d bytes does not fit any record", a.typ(), len(a.attribute))
+			return nil, nil, fmt.Errorf("%v of %d bytes does not fit any record", a.typ(), len(a.attribute))
 		}
 	}
 	refs := []fileRef{f.ref()}
 	for range slot {
 		ref, err := e.newExtension(f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		refs = append(refs, ref)
 		f.exts = append(f.exts, int64(ref.record()))
 	}
-	return e.placeList(f, slotOf, refs, resident)
+	slots, err := e.placeList(f, slotOf, refs, resident)
+	return slots, refs, err
 }
 
 func lowestVCN(a attribute) VCN {

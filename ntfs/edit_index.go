@@ -84,9 +84,7 @@ func (x *editIndex) readNode(vcn int64) ([]nodeEntry, error) {
 	}
 	b := make([]byte, indexBlockSize)
 	if _, err := x.blocks.ReadAt(b, n*indexBlockSize); err != nil {
-		if n*indexBlockSize+indexBlockSize != x.blocks.size {
-			return nil, err
-		}
+		return nil, err
 	}
 	if err := unprotect(b, "INDX"); err != nil {
 		return nil, x.bad("block at VCN %d: %w", vcn, err)
@@ -454,12 +452,28 @@ func (x *editIndex) setBit(n int64) error {
 		x.bitmap = append(x.bitmap, make([]byte, need-int64(len(x.bitmap)))...)
 	}
 	x.bitmap[n/8] |= 1 << (n % 8)
-	if a == nil || !a.nonResident() {
-		e.replace(x.f, typeBitmap, x.n, residentAttr(typeBitmap, x.n, 0, x.bitmap))
+	if a != nil && a.nonResident() {
+		return x.setOutside(a, n)
+	}
+	return x.setBitmap()
+}
+
+// setBitmap stores the bitmap where there was none outside the record.
+func (x *editIndex) setBitmap() error {
+	if len(x.bitmap) <= mostInline {
+		x.e.replace(x.f, typeBitmap, x.n, residentAttr(typeBitmap, x.n, 0, x.bitmap))
 		return nil
 	}
-	return x.setOutside(a, n)
+	size := int64(len(x.bitmap))
+	runs, err := x.e.newClusters(x.bitmap)
+	if err == nil {
+		x.e.replace(x.f, typeBitmap, x.n, x.e.outsideAttr(typeBitmap, x.n, 0, runs, sizes{data: size, initialized: size})...)
+	}
+	return err
 }
+
+// mostInline is the length in bytes up to which the bitmap of an index is kept in its record, where the root needs the room more.
+const mostInline = 64
 
 // setOutside marks a block in a bitmap that is outside the record.
 func (x *editIndex) setOutside(a *editAttr, n int64) error {
@@ -670,6 +684,5 @@ func (x *editIndex) rebuild(without []byte) error {
 	x.bitmap = appendBits(nil, shape.count(), bitmapSize(shape.count()))
 	x.blocks = &stream{v: e.v, name: x.what, size: size, initialized: size, extents: extentsOf(runs)}
 	e.replace(x.f, typeIndexAllocation, x.n, e.outsideAttr(typeIndexAllocation, x.n, 0, runs, sizes{data: size, initialized: size})...)
-	e.replace(x.f, typeBitmap, x.n, residentAttr(typeBitmap, x.n, 0, x.bitmap))
-	return nil
+	return x.setBitmap()
 }

@@ -329,10 +329,12 @@ func (e *Editor) destroy(f *editFile) error {
 		}
 	}
 	if a := e.attr(f, typeObjectID, ""); a != nil && !a.nonResident() && a.valueLength() >= 16 {
-		if n, err := e.find("$Extend/$ObjId"); err == nil {
-			if err := e.changeView(n, "$O", slices.Clone(a.value()[:16]), nil, false, true); err != nil {
-				return err
-			}
+		n, err := e.find("$Extend/$ObjId")
+		if err == nil {
+			err = e.changeView(n, "$O", slices.Clone(a.value()[:16]), nil, false, true)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	for _, a := range f.attrs {
