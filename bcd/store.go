@@ -65,13 +65,17 @@ func Parse(file []byte, logs ...[]byte) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{h}
+	return Of(h)
+}
+
+// Of is the store in a hive.
+func Of(h *regf.Hive) (*Store, error) {
 	for _, name := range []string{objectsKey, descriptionKey} {
 		if _, err := h.Root().Subkey(name); err != nil {
 			return nil, fmt.Errorf("bcd: not a boot store: %w", err)
 		}
 	}
-	return s, nil
+	return &Store{h}, nil
 }
 
 // Hive is the hive of the store.

@@ -127,7 +127,7 @@ Windows tool.`),
 		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", belowRoot(c))
 	})
 	root.AddCommand(
-		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newList(a), newCat(a), newFS(a), newReg(a), newDocs(a, root),
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newReg(a), newBoot(a), newDocs(a, root),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))
