@@ -1,4 +1,4 @@
-// Package fat makes FAT32 volumes, such as the EFI system partition, in one pass.
+// Package fat reads FAT volumes, and makes FAT32 ones, such as the EFI system partition, in one pass.
 //
 // A volume counts sectors from its start; data is in clusters of one or more, numbered from 2. Integers are little-endian:
 //
@@ -11,7 +11,7 @@
 // have up to 20 more entries before it, with 13 UTF-16 units each. Whether the volume is FAT32, and not FAT16, follows from the number of
 // its clusters and nothing else: at least 65525.
 //
-// What a tree has beyond that is left out: security, named streams, extended attributes, ids. Times are written in UTC.
+// What a tree has beyond that is left out: security, named streams, extended attributes, ids. Times are taken as UTC.
 //
 // Sources: Microsoft, "FAT: General Overview of On-Disk Format", version 1.03; for the two bits that keep the case of a short
 // name, Windows' own volumes.
