@@ -30,7 +30,7 @@ func writeDocs(w io.Writer, root *cobra.Command) error {
 	b.WriteString("## Exit status\n\n| status | meaning |\n|---|---|\n")
 	for _, s := range [][2]string{
 		{"0", "done"}, {"1", "failed; what was there before is still there"}, {"2", "the command line was wrong"},
-		{"3", "`verify` found damage or differences"}, {"4", "refused: a target exists, or `--yes` is needed"}, {"130", "interrupted"},
+		{"3", "`verify` or `check` found damage or differences"}, {"4", "refused: a target exists, or `--yes` is needed"}, {"130", "interrupted"},
 	} {
 		fmt.Fprintf(&b, "| %s | %s |\n", s[0], s[1])
 	}

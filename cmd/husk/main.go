@@ -24,7 +24,7 @@ const (
 	exitOK        = 0
 	exitFailed    = 1
 	exitUsage     = 2
-	exitDiffers   = 3 // verify found damage or differences
+	exitDiffers   = 3 // verify or check found damage or differences
 	exitRefused   = 4 // something stands in the way that only the user may remove
 	exitInterrupt = 130
 )
