@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type Disk struct {
 	end     int64          // where the next block goes, a multiple of 1 MiB
 	pending map[int64]bool // blocks that the BAT in the file does not have as they are in memory
 	started bool           // the headers say that the file was changed
+	merging bool           // the child that is merged has to be known as one until it is done
 	closed  bool
 	err     error // of the first failure; it stays
 }
@@ -146,7 +148,10 @@ func (d *Disk) start() error {
 		d.img.r, d.img.log = d.f, nil
 	}
 	d.img.head.LogGUID = guid.GUID{}
-	d.img.head.FileWriteGUID, d.img.head.DataWriteGUID = guid.New(), guid.New()
+	d.img.head.FileWriteGUID = guid.New()
+	if !d.merging {
+		d.img.head.DataWriteGUID = guid.New()
+	}
 	if err := d.writeHeaders(); err != nil {
 		return d.fail(err)
 	}
@@ -556,4 +561,53 @@ func (d *Disk) moveBAT(b []byte) error {
 	}
 	m.batAt, m.batRoom, d.end, m.size = at, room, at+room, at+room
 	return nil
+}
+
+// Merge writes what child has of its own into d, and syncs. If d is the parent, its content is then the child's, and the
+// child of no more use. A merge that was cut off can be done again: the parent keeps its identity until all is there.
+func (d *Disk) Merge(child *Reader) error {
+	if child.Size() > d.Size() {
+		return fmt.Errorf("vhdx: child of %d bytes, want at most the %d of the parent", child.Size(), d.Size())
+	}
+	d.mu.Lock()
+	if d.started {
+		d.mu.Unlock()
+		return errors.New("vhdx: merge into a disk that was changed already, want it before")
+	}
+	d.merging = true
+	d.mu.Unlock()
+	if err := d.copyOwn(child); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.sync(); err != nil {
+		return err
+	}
+	d.merging = false
+	if !d.started { // the child has nothing of its own
+		return nil
+	}
+	d.img.head.DataWriteGUID = guid.New()
+	return d.fail(d.writeHeaders())
+}
+
+func (d *Disk) copyOwn(child *Reader) error {
+	buf := make([]byte, mib)
+	for at := int64(0); ; {
+		start, end, err := child.NextOwn(at)
+		if err != nil || start == end {
+			return err
+		}
+		for at = start; at < end; {
+			p := buf[:min(int64(len(buf)), end-at)]
+			if _, err := child.ReadAt(p, at); err != nil && err != io.EOF {
+				return err
+			}
+			if _, err := d.WriteAt(p, at); err != nil {
+				return err
+			}
+			at += int64(len(p))
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -321,6 +322,50 @@ func TestChain(t *testing.T) {
 		f = c
 	}
 	checkDisk(t, read(t, f, ro), model)
+}
+
+// TestMerge merges a child into its parent, with a cut after every step: until the end the child knows its parent and
+// reads as before, so that the merge can be done again.
+func TestMerge(t *testing.T) {
+	model := sparseModel(5 << 20)
+	base := create(t, Options{Size: 5 << 20, BlockSize: 2 << 20}, model)
+	c := child(t, base, Options{BlockSize: 1 << 20})
+	d := edit(t, c, &DiskOptions{Parent: isParent(t, base, nil)})
+	for _, at := range []int{500, 2<<20 - 3, 4 << 20} {
+		copy(model[at:], "changed by the child")
+		if _, err := d.WriteAt([]byte("changed by the child"), int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	into := edit(t, base, nil)
+	old := into.Info().DataWriteGUID
+	rng := rand.New(rand.NewPCG(1, 2))
+	base.Hook = func() {
+		cut := base.Cut(rng)
+		p := read(t, cut, nil)
+		if p.Info().DataWriteGUID == old {
+			p = read(t, c, &ReaderOptions{Parent: isParent(t, cut, nil)})
+		}
+		got := make([]byte, len(model))
+		if _, err := p.ReadAt(got, 0); err != nil || !bytes.Equal(got, model) {
+			t.Fatalf("other content, %v", err)
+		}
+	}
+	if err := into.Merge(read(t, c, nil)); err != nil {
+		t.Fatal(err)
+	}
+	base.Hook = nil
+	if err := into.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, base, nil)
+	checkDisk(t, r, model)
+	if r.Info().DataWriteGUID == old {
+		t.Error("the merged disk has its old identity")
+	}
 }
 
 // TestOursInQEMU: QEMU finds nothing wrong with what we wrote, reads it, and writes on in it.
