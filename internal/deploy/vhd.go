@@ -181,7 +181,9 @@ func check(ctx context.Context, f *atomicfile.File, table *mbr.Table) error {
 	}
 	var errs []error
 	for _, p := range problems {
-		errs = append(errs, errors.New(p.String()))
+		if p.Severity > ntfs.SeverityNote { // names that differ in case alone are the source's
+			errs = append(errs, errors.New(p.String()))
+		}
 	}
 	return errors.Join(errs...)
 }
