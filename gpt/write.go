@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -108,6 +109,8 @@ func checkWritable(list []Partition, first, last uint64) error {
 			return fail("no type")
 		case p.GUID == [16]byte{}:
 			return fail("no GUID")
+		case strings.ContainsRune(p.Name, 0):
+			return fail("name %q, which would end at its zero", p.Name)
 		case p.First > p.Last || p.First < first || p.Last > last:
 			return fail("sectors %d to %d, want them among the usable %d to %d", p.First, p.Last, first, last)
 		}

@@ -168,6 +168,7 @@ func TestErrorsOfWrite(t *testing.T) {
 		{"before the usable", func(t *Table, _ *int64) { t.Partitions[0].First = 33 }, "want them among the usable 34 to"},
 		{"after the usable", func(t *Table, _ *int64) { t.Partitions[0].Last = 1 << 40 }, "want them among the usable 34 to"},
 		{"name", func(t *Table, _ *int64) { t.Partitions[0].Name = strings.Repeat("😀", 19) }, "name of 38 UTF-16 units, want at most 36"},
+		{"zero", func(t *Table, _ *int64) { t.Partitions[0].Name = "a\x00b" }, `name "a\x00b"`},
 		{"numbers", func(t *Table, _ *int64) { t.Partitions = append(t.Partitions, good) }, "taken twice"},
 		{"GUIDs", func(t *Table, _ *int64) { p := good; p.Number = 2; t.Partitions = append(t.Partitions, p) }, "the same GUID"},
 		{"overlap", func(t *Table, _ *int64) {
@@ -199,4 +200,31 @@ func TestErrorsOfWrite(t *testing.T) {
 	if _, err := New([16]byte{}, 1, 512); err == nil {
 		t.Error("a disk of one byte")
 	}
+}
+
+// What Marshal takes, Read gives back, from either copy.
+func FuzzMarshal(f *testing.F) {
+	f.Add(uint16(1), uint64(2048), uint64(4095), uint64(AttrHidden), "name 系统", true)
+	f.Add(uint16(128), uint64(34), uint64(34), uint64(0), "", false)
+	f.Fuzz(func(t *testing.T, number uint16, first, last, attributes uint64, name string, backup bool) {
+		const size = 64 << 20
+		table := &Table{SectorSize: 512, FirstUsable: 34, LastUsable: size/512 - 34, DiskGUID: [16]byte{9}, Partitions: []Partition{
+			{Number: int(number), Type: TypeESP, GUID: [16]byte{1}, First: first, Last: last, Attributes: attributes, Name: name},
+		}}
+		head, tail, err := table.Marshal(size)
+		if err != nil {
+			return
+		}
+		if backup {
+			head[512] = 0
+		}
+		got, err := Read(sparse{0: head, size - int64(len(tail)): tail}, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table.Partitions[0].Name, got.Backup = string([]rune(name)), nil
+		if fmt.Sprint(got) != fmt.Sprint(table) {
+			t.Errorf("got  %+v\nwant %+v", got, table)
+		}
+	})
 }

@@ -20,7 +20,7 @@ type Machine struct {
 }
 
 // bootLimit is far more than any start takes: 1 s with a BIOS, 6 s with UEFI, on an idle machine.
-const bootLimit = time.Minute
+const bootLimit = 2 * time.Minute
 
 // Boot starts the machine and returns what it said on its first serial port, where a BIOS also puts what it would show on the screen. The
 // machine runs until it said one of until, or, without any, until it ended itself by a write to port 0xf4; the disk stays as it is. One
