@@ -137,39 +137,11 @@ func (e *Editor) refuse() error {
 	if w := v.Warnings(); len(w) > 0 {
 		return fmt.Errorf("the volume is damaged: %s", w[0])
 	}
-	return e.refuseHibernated()
-}
-
-// refuseHibernated looks at the header of hiberfil.sys. Windows zeroes it when it wakes.
-func (e *Editor) refuseHibernated() error {
-	n, err := e.find("hiberfil.sys")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	asleep, err := v.Hibernated()
+	if err == nil && asleep {
+		err = ErrHibernated
 	}
-	if err != nil {
-		return err
-	}
-	_, list, err := e.v.baseAttrs(n)
-	if err != nil {
-		return err
-	}
-	i := findAttr(list, typeData, "")
-	if i < 0 || list[i].size() < 4 {
-		return nil
-	}
-	s, err := e.v.openStream(list, i)
-	if err != nil {
-		return err
-	}
-	var magic [4]byte
-	if _, err := s.ReadAt(magic[:], 0); err != nil && err != io.EOF {
-		return err
-	}
-	switch string(magic[:]) {
-	case "HIBR", "hibr", "WAKE", "wake", "RSTR", "rstr":
-		return fmt.Errorf("%w: hiberfil.sys starts with %q", ErrHibernated, magic[:])
-	}
-	return nil
+	return err
 }
 
 // openSystem finds the streams that every change needs.

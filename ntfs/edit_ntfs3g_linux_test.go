@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"husk/internal/reftool"
@@ -13,8 +12,7 @@ import (
 
 // soundProblem leaves out what volumes of ntfs-3g have, see wantSound.
 func soundProblem(p Problem) bool {
-	return p.Severity > SeverityNote && p.Kind != ProblemSparseUnit && !strings.Contains(p.Text, "reparse tag 0xc0, ") &&
-		!strings.HasSuffix(p.Text, "sizes or a compression unit, want zeros")
+	return p.Severity > SeverityNote && !noChunks(p)
 }
 
 // readDevice reads an image into memory.
