@@ -34,6 +34,11 @@ var (
 	errRefused = errors.New("refused")
 )
 
+// exitStatus is the end of another process of husk that did the work and has said why.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is the whole program. It returns the exit status.
@@ -56,6 +61,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err == nil {
 		return exitOK
+	}
+	var status exitStatus
+	if errors.As(err, &status) {
+		return int(status)
 	}
 	if ctx.Err() != nil {
 		err = ui.Hint(errors.New(u.T("interrupted")), "what was there before is still there; run the command again")
@@ -127,7 +136,7 @@ Windows tool.`),
 		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", belowRoot(c))
 	})
 	root.AddCommand(
-		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newReg(a), newBoot(a), newDocs(a, root),
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newBoot(a), newDocs(a, root),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))

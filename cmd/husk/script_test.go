@@ -30,12 +30,17 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LC_ALL", "C.UTF-8")
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"system":  makeSystem,
 			"damage":  damage,
 			"same":    sameTrees,
 			"reftool": oracle,
 			"exits":   exits,
+
+			"killserver": killServer,
+			"waitfor":    waitFor,
+			"waitgone":   waitGone,
 		},
 	})
 }
