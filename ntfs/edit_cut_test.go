@@ -82,8 +82,8 @@ func readable(t *testing.T, d *memoryDevice, before, after map[string]*editState
 		t.Fatal(err)
 	}
 	for _, p := range problems {
-		inUse := p.Code == "bitmap-free" || p.Code == "mft-bitmap-free"
-		if inUse || p.Code == "cross-link" || !v.Dirty && !noChunks(p) {
+		inUse := p.Severity == SeverityError && (p.Kind == ProblemBitmap || p.Kind == ProblemMFTBitmap)
+		if inUse || p.Kind == ProblemCrossLink || !v.Dirty {
 			t.Errorf("without the journal, dirty %t: %v", v.Dirty, p)
 		}
 	}
