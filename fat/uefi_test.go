@@ -35,7 +35,7 @@ func writeVolume(t *testing.T, f *os.File, tr *winfile.Tree, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Write(context.Background(), io.NewOffsetWriter(f, int64(o.HiddenSectors)*512)); err != nil {
+	if err := l.Write(context.Background(), io.NewOffsetWriter(f, int64(o.HiddenSectors)*max(int64(o.SectorSize), 512))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -58,9 +58,9 @@ func TestUEFI(t *testing.T) {
 	tr := esp()
 	tr.Lookup("EFI/Boot/bootx64.efi").Info.Data = winfile.NewBlob(application(t))
 
-	t.Run("GPT", func(t *testing.T) {
+	onGPT := func(t *testing.T, sector int, esp int64, m reftool.Machine) {
 		t.Parallel()
-		table, err := gpt.New([16]byte{1}, size, 512)
+		table, err := gpt.New([16]byte{1}, size, sector)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestUEFI(t *testing.T) {
 			size int64
 		}{
 			{gpt.Partition{Type: gpt.TypeMSR, GUID: [16]byte{2}, Attributes: gpt.AttrNoDriveLetter}, 16 << 20},
-			{gpt.Partition{Type: gpt.TypeESP, GUID: id, Attributes: gpt.AttrNoDriveLetter}, 100 << 20},
+			{gpt.Partition{Type: gpt.TypeESP, GUID: id, Attributes: gpt.AttrNoDriveLetter}, esp},
 			{gpt.Partition{Type: gpt.TypeBasicData, GUID: [16]byte{3}}, 0},
 		} {
 			if _, err := table.Add(p.Partition, p.size); err != nil {
@@ -82,9 +82,18 @@ func TestUEFI(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := table.Partitions[1]
-		writeVolume(t, f, tr, Options{Size: int64(p.Last-p.First+1) * 512, HiddenSectors: uint32(p.First), Label: "SYSTEM"})
-		m := reftool.Machine{Disk: f.Name(), UEFI: true}
+		writeVolume(t, f, tr, Options{Size: int64(p.Last-p.First+1) * int64(sector), SectorSize: sector, HiddenSectors: uint32(p.First), Label: "SYSTEM"})
+		if m.UEFI = true; m.Args == nil {
+			m.Disk = f.Name()
+		} else {
+			m.Disk = disk(t, 1<<20).Name()
+			m.Args = append(m.Args, "-drive", "if=none,id=d,snapshot=on,format=raw,file="+f.Name())
+		}
 		m.Boot(t, fmt.Sprintf("uefi: partition=%016x start=%016x size=%016x id=%x %x end", p.Number, p.First, p.Last-p.First+1, id[:8], id[8:]))
+	}
+	t.Run("GPT", func(t *testing.T) { onGPT(t, 512, 100<<20, reftool.Machine{}) })
+	t.Run("4Kn", func(t *testing.T) {
+		onGPT(t, 4096, 260<<20, reftool.Machine{Args: []string{"-device", "virtio-blk,drive=d,logical_block_size=4096,physical_block_size=4096"}})
 	})
 
 	t.Run("MBR", func(t *testing.T) {
