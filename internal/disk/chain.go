@@ -19,8 +19,9 @@ const maxChain = 64
 
 // chain is the disks from a child on, to its parent and so on: each file once.
 type chain struct {
-	path  string
-	files []fs.FileInfo
+	path   string
+	files  []fs.FileInfo
+	parent string // where the parent was found
 }
 
 // startChain begins with a child.
@@ -29,7 +30,7 @@ func startChain(path string) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chain{path, []fs.FileInfo{st}}, nil
+	return &chain{path: path, files: []fs.FileInfo{st}}, nil
 }
 
 // next is the chain with one more disk.
@@ -46,7 +47,7 @@ func (c *chain) next(path string) (*chain, error) {
 	if len(c.files) >= maxChain {
 		return nil, fmt.Errorf("%s: more than %d disks in a chain", path, maxChain)
 	}
-	return &chain{path, append(c.files[:len(c.files):len(c.files)], st)}, nil
+	return &chain{path: path, files: append(c.files[:len(c.files):len(c.files)], st)}, nil
 }
 
 func (c *chain) vhdOptions() *vhd.ReaderOptions {
@@ -87,6 +88,7 @@ func openParent[R any](c *chain, paths []string, wrong error, open func(*chain) 
 		var r R
 		if err == nil {
 			if r, err = open(n); err == nil {
+				c.parent = path
 				return r, nil
 			}
 		}

@@ -42,6 +42,7 @@ type Disk struct {
 
 	r         io.ReaderAt
 	size      int64
+	chain     *chain
 	container *Container
 	close     func() error // closes the file
 	parents   func() error // closes what the disk is based on
@@ -69,7 +70,12 @@ type Partition struct {
 }
 
 // Open opens a disk read-only. A file without partitions that is not an NTFS volume is an error.
-func Open(path string) (*Disk, error) {
+func Open(path string) (*Disk, error) { return openFile(path, true) }
+
+// OpenAny is Open for disks with anything on them, or nothing: it does not look for partitions.
+func OpenAny(path string) (*Disk, error) { return openFile(path, false) }
+
+func openFile(path string, table bool) (*Disk, error) {
 	if st, err := os.Stat(path); err == nil && st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
 		return nil, fmt.Errorf("%s is a pipe, want a disk image or device", path)
 	}
@@ -77,14 +83,14 @@ func Open(path string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := open(f, path)
+	d, err := open(f, path, table)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	return d, nil
 }
 
-func open(f *os.File, path string) (*Disk, error) {
+func open(f *os.File, path string, table bool) (*Disk, error) {
 	size, err := f.Seek(0, io.SeekEnd) // also right for block devices, which Stat gives no size for
 	if err != nil {
 		return nil, err
@@ -94,6 +100,7 @@ func open(f *os.File, path string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.chain = c
 	switch formOf(f, size, path) {
 	case formVHDX:
 		v, err := vhdx.NewReader(f, size, c.vhdxOptions())
@@ -117,8 +124,10 @@ func open(f *os.File, path string) (*Disk, error) {
 		d.Format, d.SectorSize, d.r, d.size, d.parents = "qcow2", 512, q, q.size, q.closeBacking
 		d.container = &Container{FileSize: size}
 	}
-	if err := d.readTable(); err != nil {
-		return nil, errors.Join(err, d.parents())
+	if table {
+		if err := d.readTable(); err != nil {
+			return nil, errors.Join(err, d.parents())
+		}
 	}
 	return d, nil
 }
@@ -247,6 +256,18 @@ func (d *Disk) Container() *Container { return d.container }
 
 // ReadAt reads from the disk as io.ReaderAt says.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) { return d.r.ReadAt(p, off) }
+
+// NextAllocated returns the first range of the disk at or after off that has bytes in a file: what lies between ranges reads
+// as zeros. When nothing more is allocated, start and end are both Size.
+func (d *Disk) NextAllocated(off int64) (start, end int64) {
+	switch r := d.r.(type) {
+	case interface{ NextAllocated(int64) (int64, int64) }:
+		return r.NextAllocated(off)
+	case *os.File:
+		return nextData(r, min(max(off, 0), d.size), d.size)
+	}
+	return min(max(off, 0), d.size), d.size
+}
 
 // Section reads one partition.
 func (d *Disk) Section(p *Partition) *io.SectionReader {

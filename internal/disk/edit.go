@@ -26,13 +26,26 @@ type editable interface {
 // Edit is a disk that is open for reading and writing. Nobody else can open it so while it is.
 type Edit struct {
 	Disk
-	w editable
+	w   editable
+	may func(child string) bool // whether it may be based on the disk; may be nil
 }
 
 // OpenEdit opens a raw image, a block device, a VHD or a VHDX for changing it in place. What is written is safe once Sync
 // has returned. It refuses a device that is mounted or used in another way, a file that a loop device or another program
 // has open for writing, a disk that others in its folder are based on, and forms that cannot be written.
 func OpenEdit(path string) (*Edit, error) {
+	e, err := openEdit(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.readTable(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), e.Close())
+	}
+	return e, nil
+}
+
+// openEdit is OpenEdit for disks with anything on them, and for parents of children that may says yes to.
+func openEdit(path string, may func(child string) bool) (*Edit, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -58,7 +71,7 @@ func OpenEdit(path string) (*Edit, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	e := &Edit{}
+	e := &Edit{may: may}
 	if err := e.open(f, path); err != nil {
 		unlock()
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
@@ -139,10 +152,7 @@ func (e *Edit) open(f *os.File, path string) error {
 			return errors.Join(err, v.Close())
 		}
 	case formQcow2:
-		return ui.Hint(fmt.Errorf("writing qcow2: %w", errors.ErrUnsupported), "convert it first: qemu-img convert -O vhdx %s disk.vhdx", path)
-	}
-	if err := e.readTable(); err != nil {
-		return errors.Join(err, e.parents())
+		return ui.Hint(fmt.Errorf("writing qcow2: %w", errors.ErrUnsupported), "convert it first: husk disk convert %s disk.vhdx", path)
 	}
 	return nil
 }
@@ -167,6 +177,9 @@ func (e *Edit) childless(isChild func(f *os.File, size int64) bool) error {
 			continue
 		}
 		path := filepath.Join(dir, s.Name())
+		if e.may != nil && e.may(path) {
+			continue
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			continue
@@ -179,6 +192,15 @@ func (e *Edit) childless(isChild func(f *os.File, size int64) bool) error {
 		}
 	}
 	return nil
+}
+
+func sameFile(a, b string) bool {
+	s, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	t, err := os.Stat(b)
+	return err == nil && os.SameFile(s, t)
 }
 
 // WriteAt writes to the disk as io.WriterAt says.

@@ -13,3 +13,18 @@ func sectorSize(f *os.File) int {
 	}
 	return 512
 }
+
+// nextData returns the first range of a file at or after off that is no hole.
+func nextData(f *os.File, off, size int64) (start, end int64) {
+	start, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	if err == unix.ENXIO {
+		return size, size
+	}
+	if err != nil || start >= size {
+		return off, size
+	}
+	if end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE); err != nil {
+		end = size
+	}
+	return start, min(end, size)
+}
