@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"husk/winfile"
 )
@@ -20,6 +21,9 @@ func (p Problem) String() string { return fmt.Sprintf("%s at %#x: %s", p.What, p
 
 // maxProblems is how many problems Check tells: a damaged bin gives thousands.
 const maxProblems = 1000
+
+// maxShown is how many bytes of a path a problem tells: all of them together could be larger than the hive.
+const maxShown = 500
 
 // Check looks at every byte that has a meaning: bins and cells without gaps, every allocated cell in use once, subkeys in order and
 // with the right hashes, counts, bounds of lengths, security cells in one ring with exact reference counts. It checks the hive as
@@ -74,10 +78,12 @@ func (p pathOf) suffix() string {
 		return ""
 	}
 	s := ""
-	for _, n := range p {
-		s = join(s, n)
+	for i := len(p) - 1; i >= 0 && len(s) < maxShown; i-- {
+		if s = join(p[i], s); i > 0 && len(s) >= maxShown {
+			s = `…\` + s
+		}
 	}
-	return fmt.Sprintf(" (key %q)", s)
+	return fmt.Sprintf(" (key %q)", strings.TrimSuffix(s, `\`))
 }
 
 func (c *checker) checkBase() {
@@ -179,7 +185,7 @@ func (c *checker) checkKey(off uint32, path pathOf, parent uint32, depth int) ke
 	if root := n.flags()&KeyRoot != 0; root != (depth == 0) {
 		c.bad("key cell", off, "flags %#x%s, of which %#x is for the root alone", uint16(n.flags()), path.suffix(), uint16(KeyRoot))
 	}
-	if units := nameUnits(n.name()); n.nameSize() == 0 || units > maxName || n.flags()&latinName == 0 && n.nameSize()%2 != 0 {
+	if units := nameUnits(n.name()); n.nameSize() == 0 || n.flags()&latinName == 0 && n.nameSize()%2 != 0 {
 		c.bad("key cell", off, "name of %d characters in %d bytes%s, want 1 to %d", units, n.nameSize(), path.suffix(), maxName)
 	}
 	c.checkSecurity(n, path)
@@ -258,7 +264,7 @@ func (c *checker) checkValue(off uint32, names map[string]bool, path pathOf) val
 	}
 	name := winfile.Fold(v.name())
 	if names[name] {
-		c.bad("value cell", off, "a second value %q%s", v.name(), path.suffix())
+		c.bad("value cell", off, "a second value %.100q%s", v.name(), path.suffix())
 	}
 	names[name] = true
 	if v.flags()&latinValueName == 0 && v.nameSize()%2 != 0 {

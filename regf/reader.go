@@ -237,6 +237,13 @@ func nodeOf(b []byte, off uint32) (keyNode, error) {
 	if n.nameSize() > len(b)-keySize {
 		return nil, cellError("key cell", off, "name of %d bytes, the cell has room for %d", n.nameSize(), len(b)-keySize)
 	}
+	most := maxName
+	if n.flags()&latinName == 0 {
+		most *= 2
+	}
+	if n.nameSize() > most {
+		return nil, cellError("key cell", off, "name of %d bytes, want at most %d", n.nameSize(), most)
+	}
 	return n, nil
 }
 

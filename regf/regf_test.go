@@ -383,6 +383,19 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// The paths of keys far down are told in part.
+func TestProblemsAreShort(t *testing.T) {
+	h := must(New(5, "ROOT"))(t)
+	k := must(h.root.Create(strings.Repeat(strings.Repeat("n", 255)+`\`, 100) + "end"))(t)
+	check(t, k.SetSZ("v", "some text"))
+	b := must(h.Bytes())(t)
+	copy(b[bytes.Index(b, []byte("vk")):], "xx")
+	p := damage(must(Parse(b))(t).Check())
+	if len(p) != 1 || len(p[0].Text) > 1000 || !strings.Contains(p[0].Text, `…\\nnn`) || !strings.HasSuffix(p[0].Text, `nnn\\end")`) {
+		t.Error(p)
+	}
+}
+
 func write(t testing.TB, b []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "hive")
