@@ -99,7 +99,7 @@ func NewCompressor(window int, level Level) *Compressor {
 		oldMain:   make([]uint8, mainSymbols),
 		oldLength: make([]uint8, lengthSymbols),
 		header:    make([]preItem, 0, mainSymbols+lengthSymbols),
-		writer:    bitWriter{buf: make([]byte, window+padding)},
+		writer:    bitWriter{buf: make([]byte, window+headerRoom)},
 	}
 	switch {
 	case c.effort.tree && window < 1<<16:

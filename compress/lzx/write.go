@@ -50,6 +50,10 @@ func (c *Compressor) writeBlock(items []item, b *block, limit int) bool {
 	return true
 }
 
+// headerRoom is more than the header of a block takes, in bytes, and the 8 that a bitWriter writes ahead: two for each code length, which a
+// presymbol of at most 15 bits tells, and what comes before.
+const headerRoom = 2*(maxMainSymbols+lengthSymbols) + 64
+
 func (c *Compressor) writeHeader(kind, size int) {
 	w := &c.writer
 	w.put(uint64(kind), 3)
