@@ -197,8 +197,9 @@ func (x *indexTree) compare(a, b []byte) int {
 	return compareViewKeys(x.collation, a, b)
 }
 
-// Lookup finds a path through the directory indexes, as drivers do, and returns the MFT record number. Either slash separates; case
-// is ignored as in Windows. ok is false if there is no such name.
+// Lookup finds a path through the directory indexes, as drivers do, and returns the MFT record number. Either slash separates. A name
+// that is the same in every letter goes before one that differs in case, which case-sensitive folders may have beside it. ok is
+// false if there is no such name.
 func (v *Volume) Lookup(path string) (record int64, ok bool, err error) {
 	n := int64(recRoot)
 	for _, part := range splitPath(path) {
@@ -235,6 +236,7 @@ func (v *Volume) lookupIn(n int64, name string) (fileRef, bool, error) {
 		return 0, false, err
 	}
 	want := winfile.AppendUTF16LE(nil, name)
+	var folded nodeEntry // differs in case: the neighbours of a place in the order are on the way to it
 	for node := x.root[16:]; ; {
 		entries, err := nodeEntries(node)
 		if err != nil {
@@ -250,15 +252,22 @@ func (v *Volume) lookupIn(n int64, name string) (fileRef, bool, error) {
 			if err := key.check(); err != nil {
 				return 0, false, formatError(x.what, 0, "%w", err)
 			}
-			if v.sameName(key.name(), want) {
+			c := compareNames(v.upcase, key.name(), want)
+			if c == 0 {
 				return e.ref(), true, nil
 			}
-			if compareNames(v.upcase, key.name(), want) > 0 {
+			if folded == nil && v.sameName(key.name(), want) {
+				folded = e
+			}
+			if c > 0 {
 				next = e
 				break
 			}
 		}
 		if !next.hasSubNode() {
+			if folded != nil {
+				return folded.ref(), true, nil
+			}
 			return 0, false, nil
 		}
 		if node, err = x.node(next.subNode()); err != nil {
