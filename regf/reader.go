@@ -131,6 +131,7 @@ func Parse(file []byte, logs ...[]byte) (*Hive, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.root.Flags |= KeyRoot // missing on hives that boot all the same
 	return h, nil
 }
 

@@ -36,7 +36,7 @@ func (h *Hive) Bytes() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.key(h.root, root, nilCell, true); err != nil {
+	if err := w.key(h.root, root, nilCell); err != nil {
 		return nil, err
 	}
 	w.ring()
@@ -145,14 +145,11 @@ func (w *writer) newKey(k *Key) (uint32, error) {
 }
 
 // key fills the cell at off and writes what belongs to it, then the keys below.
-func (w *writer) key(k *Key, off, parent uint32, root bool) error {
+func (w *writer) key(k *Key, off, parent uint32) error {
 	name, latin := encodeName(k.name)
 	flags := k.Flags &^ latinName
 	if latin {
 		flags |= latinName
-	}
-	if root {
-		flags |= KeyRoot
 	}
 	nk := make([]byte, keySize, keySize+len(name))
 	copy(nk, "nk")
@@ -318,7 +315,7 @@ func (w *writer) subkeys(k *Key, nk []byte, off uint32) error {
 			if err != nil {
 				return err
 			}
-			if err := w.key(c, at, off, false); err != nil {
+			if err := w.key(c, at, off); err != nil {
 				return err
 			}
 			list = le.AppendUint32(list, at)
