@@ -238,10 +238,6 @@ func (e *Editor) newRecord() (fileRef, error) {
 
 // freeRecord gives a record back.
 func (e *Editor) freeRecord(n int64) error {
-	u, err := e.recordUnit(n)
-	if err != nil {
-		return err
-	}
 	r, err := e.v.readRecord(n)
 	if err != nil {
 		return err
@@ -253,8 +249,9 @@ func (e *Editor) freeRecord(n int64) error {
 	b := make([]byte, e.v.RecordSize)
 	putHeader(b, uint32(n), sequence, 0, 0, 0)
 	finishRecord(b, firstAttrOffset(len(b)), 0)
-	reprotect(b, r)
-	u.put(b, rankFree)
+	if err := e.putRecord(n, b, rankFree); err != nil {
+		return err
+	}
 	return e.mark(e.mftBitmap.extents, n, 1, false)
 }
 

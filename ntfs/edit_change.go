@@ -276,6 +276,9 @@ func (e *Editor) setWOF(path string, reparse []byte, compact *winfile.Blob) erro
 	}
 	e.replace(f, typeData, "", e.holeAttr(size)...)
 	if compact != nil {
+		if err := e.remove(f, typeData, compactStream); err != nil {
+			return err
+		}
 		if err := e.setStream(f, compactStream, compact); err != nil {
 			return err
 		}

@@ -2,13 +2,17 @@ package ntfs
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +128,50 @@ func TestEditFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantState(t, d, before, anyProblem)
+}
+
+// TestEditNoSpace makes every file of a volume without a free cluster a pointer, the largest first: what they free is there for the
+// index of the others.
+func TestEditNoSpace(t *testing.T) {
+	d := builtDevice(t, sampleTree(400), nil)
+	want := readState(t, openDevice(t, d))
+	e := openEdit(t, d, &memoryJournal{})
+	paths := slices.SortedFunc(maps.Keys(want), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(want[b].data), len(want[a].data)), cmp.Compare(a, b))
+	})
+	for _, path := range paths {
+		s := want[path]
+		if s.dir || s.reparse != "" || s.data == "" {
+			continue
+		}
+		p := pointerOf(len(s.data), wofWIM)
+		if err := e.SetPointer(path, p); err != nil {
+			t.Fatal(err)
+		}
+		s.data, s.reparse = fmt.Sprint(len(s.data)), string(p)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, d, want, anyProblem)
+}
+
+// TestEditLeftoverStream makes a file compact that has a stream of the name that compact files have.
+func TestEditLeftoverStream(t *testing.T) {
+	tr := sampleTree(3)
+	info := tr.Lookup("links/linked").Info
+	info.Streams = []winfile.Stream{{Name: compactStream, Data: blobOf(strings.Repeat("z", 9999))}}
+	d := builtDevice(t, tr, &BuildOptions{Size: 8 << 20})
+	want := readState(t, openDevice(t, d))
+	e := openEdit(t, d, &memoryJournal{})
+	content := strings.Repeat("0", 20000)
+	if err := errors.Join(e.SetCompact("links/linked", pointerOf(9000, wofFile), blobOf(content)), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s := want["links/linked"]
+	s.data, s.reparse = "9000", string(pointerOf(9000, wofFile))
+	s.streams = fmt.Sprintf("%s %x;", compactStream, sha1.Sum([]byte(content)))
+	wantState(t, d, want, anyProblem)
 }
 
 // TestEditFragmentedMFT makes the $MFT grow where only single clusters are free, so that it needs extension records.
