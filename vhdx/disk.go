@@ -21,7 +21,6 @@ type Disk struct {
 	mu      sync.RWMutex
 	f       EditFile
 	img     image
-	file    func() error   // closes
 	end     int64          // where the next block goes, a multiple of 1 MiB
 	pending map[int64]bool // blocks that the BAT in the file does not have as they are in memory
 	started bool           // the headers say that the file was changed

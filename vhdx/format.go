@@ -37,11 +37,6 @@ const (
 
 	// maxBATEntries bounds the memory of a Reader: 64 TiB in blocks of 4 MiB, or 16 TiB in the smallest ones.
 	maxBATEntries = 1<<24 + 1<<16
-
-	// maxMetadata bounds what is read of a metadata region: its table and its items. Windows and QEMU write 1 MiB.
-	maxMetadata = 64 << 20
-
-	maxDepth = 128 // parents of a chain
 )
 
 // header is one of the two headers, as far as it is not zero. Comments give on-disk offsets.
