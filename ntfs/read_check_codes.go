@@ -75,7 +75,7 @@ var rules = func() []Rule {
 		{"runs-allocated", bad, "the allocated size is not that of the runs"},
 		{"runs-sizes", bad, "valid, real and allocated size are not in ascending order"},
 		{"runs-hole", bad, "a hole in a stream that is not sparse"},
-		{"runs-total", bad, "the total allocated size is not that of the runs that are no holes"},
+		{"runs-total", warn, "the total allocated size is not that of the runs that are no holes"},
 		{"runs-unit", bad, "the compression unit does not fit the stream"},
 		{"runs-extent", bad, "a later part of a stream without the first"},
 		{"compressed-unit", bad, "a compression unit has clusters behind a hole"},

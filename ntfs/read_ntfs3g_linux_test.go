@@ -390,7 +390,7 @@ func compareFile(t *testing.T, e *winfile.Entry, path string, d fs.DirEntry) {
 		t.Errorf("times %x, want %x", got, getAttr(t, path, "system.ntfs_times_be"))
 	}
 	if want := winfile.Attributes(binary.BigEndian.Uint32(getAttr(t, path, "system.ntfs_attrib_be"))); info.Attributes != want {
-		t.Errorf("attributes %v, want %v", info.Attributes, want)
+		t.Errorf("attributes %#x, want %#x", uint32(info.Attributes), uint32(want))
 	}
 	if got := getAttr(t, path, "system.ntfs_acl"); !bytes.Equal(info.Security, got) {
 		t.Errorf("security descriptor %x, want %x", info.Security, got)
@@ -583,7 +583,7 @@ func compareWithFls(t *testing.T, tree *winfile.Tree, img string) {
 
 // wantSound wants no finding but notices: ntfs-3g 2022.10.3 leaves copied sizes stale, sparse streams do not end with a compression
 // unit, later extents of compressed ones have one in their header, and the index entry of a reparse point that is not resident has
-// its attribute type for a tag.
+// its attribute type for a tag. Compact files of the tests hold noise.
 func wantSound(t *testing.T, v *Volume) {
 	t.Helper()
 	problems, err := v.Check(context.Background())
@@ -591,7 +591,7 @@ func wantSound(t *testing.T, v *Volume) {
 		t.Fatal(err)
 	}
 	for _, p := range problems {
-		if soundProblem(p) {
+		if p.Severity > SeverityNote && p.Code != "wof-chunks" {
 			t.Error(p)
 		}
 	}
