@@ -1,12 +1,14 @@
 package ntfs
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"husk/internal/reftool"
@@ -29,7 +31,7 @@ func load(t testing.TB, dir string, seed uint64, count int) {
 			old = files[r.IntN(len(files))]
 		}
 		// Most of these may fail: the name exists, the file is gone.
-		switch op := r.IntN(20); {
+		switch op := r.IntN(25); {
 		case op < 9:
 			if os.WriteFile(name, noise(uint64(op), r.IntN(1+1<<r.IntN(17))), 0o644) == nil {
 				files = append(files, name)
@@ -53,9 +55,46 @@ func load(t testing.TB, dir string, seed uint64, count int) {
 				f.WriteAt(noise(3, r.IntN(20000)), int64(r.IntN(200000)))
 				f.Close()
 			}
-		default:
+		case op < 20:
 			os.Truncate(old, int64(r.IntN(300000)))
+		case op < 22:
+			loadAttr(r, old)
+		case op < 23:
+			if d := dirs[r.IntN(len(dirs))]; len(dirs) > 4 && d != dir { // what lies below moves along
+				to := fmt.Sprintf("%s/moved %d", dir, r.IntN(count))
+				if os.Rename(d, to) == nil {
+					for i := range dirs {
+						dirs[i] = strings.Replace(dirs[i], d, to, 1)
+					}
+					for i := range files {
+						files[i] = strings.Replace(files[i], d+"/", to+"/", 1)
+					}
+				}
+			}
+		default:
+			text := bytes.Repeat([]byte(name), r.IntN(1+200000/len(name)))
+			if os.WriteFile(name, text, 0o644) == nil {
+				files = append(files, name)
+			}
 		}
+	}
+}
+
+// loadAttr sets or takes away a named stream, a descriptor or attributes.
+func loadAttr(r *rand.Rand, path string) {
+	if path == "" {
+		return
+	}
+	set := func(name string, value []byte) { lxattr(syscall.SYS_LSETXATTR, path, name, value) }
+	switch r.IntN(6) {
+	case 0, 1, 2:
+		set(fmt.Sprintf("user.s%d", r.IntN(4)), noise(4, r.IntN(1+1<<r.IntN(15))))
+	case 3:
+		syscall.Removexattr(path, fmt.Sprintf("user.s%d", r.IntN(4)))
+	case 4:
+		set("system.ntfs_acl", securityDescriptor(uint32(r.IntN(50)), 1+r.IntN(5)))
+	default:
+		set("system.ntfs_attrib_be", []byte{0, 0, 0, byte(1 + r.IntN(7))})
 	}
 }
 
@@ -73,7 +112,11 @@ func TestReadAfterLoad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			img := tt.make(t)
-			mounted(t, img, "streams_interface=xattr", func(dir string) { load(t, dir, 7, 2000) })
+			mounted(t, img, "compression,streams_interface=xattr", func(dir string) {
+				setAttr(t, mkdir(t, dir+"/packed"), "system.ntfs_attrib_be", []byte{0, 0, 8, 0})
+				load(t, dir, 7, 2000)
+				load(t, dir+"/packed", 8, 800)
+			})
 			v := openVolume(t, img)
 			tree := readTree(t, v)
 			if n := tree.Totals().Names; n < 150 {
@@ -131,6 +174,52 @@ func TestReadFragmentedMFT(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReadNonResidentList reads a file of so many runs that its attribute list does not fit its record.
+func TestReadNonResidentList(t *testing.T) {
+	img := formatVolume(t, 32<<20, "-c", "512")
+	const pieces = 9000
+	mounted(t, img, "streams_interface=xattr", func(dir string) {
+		var files [2]*os.File
+		for i := range files {
+			var err error
+			if files[i], err = os.Create(fmt.Sprintf("%s/%d", dir, i)); err != nil {
+				t.Fatal(err)
+			}
+			defer files[i].Close()
+		}
+		for i := range pieces {
+			for k, f := range files {
+				if _, err := f.WriteAt(noise(uint64(i*7919%pieces*2+k), 512), int64(i*7919%pieces)*512); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+	v := openVolume(t, img)
+	tree := readTree(t, v)
+	lists := 0
+	for k := range 2 {
+		info := tree.Lookup(fmt.Sprint(k)).Info
+		_, list, err := v.baseAttrs(int64(info.ID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := findAttr(list, typeAttributeList, ""); i >= 0 && list[i].nonResident() {
+			lists++
+		}
+		h := sha1.New()
+		for i := range pieces {
+			h.Write(noise(uint64(i*2+k), 512))
+		}
+		if blobSum(t, info.Data) != [sha1.Size]byte(h.Sum(nil)) {
+			t.Errorf("file %d differs", k)
+		}
+	}
+	if lists == 0 {
+		t.Error("no attribute list is outside its record")
+	}
 }
 
 // TestReadLikeWimlib compares with what wimlib's own NTFS capture sees.
