@@ -27,8 +27,9 @@ PATH is inside it; either slash separates, case does not matter, and short names
 }
 
 // openRaw opens a source with its pointer and compact files as they lie on the disk, and the map of where their bytes are.
-func (a *app) openRaw(c *cobra.Command, spec string) (*source.Source, *place.Map, error) {
-	s, err := source.Open(c.Context(), spec, &source.Options{Warn: a.ui.Warn, Raw: true})
+// Of a volume only the named paths are read, if there are any.
+func (a *app) openRaw(c *cobra.Command, spec string, paths ...string) (*source.Source, *place.Map, error) {
+	s, err := source.Open(c.Context(), spec, &source.Options{Warn: a.ui.Warn, Raw: true, Paths: paths})
 	if err != nil {
 		return nil, nil, err
 	}

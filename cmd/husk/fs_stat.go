@@ -24,15 +24,15 @@ data is in the file's record, in clusters, compressed beside it, or in a WIM and
   husk fs stat --json wimboot.wim:1 /Users "/Documents and Settings"`,
 		Args: args(1, 1000),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, m, err := a.openRaw(c, args[0])
-			if err != nil {
-				return err
-			}
-			defer s.Close()
 			paths := args[1:]
 			if len(paths) == 0 {
 				paths = []string{"/"}
 			}
+			s, m, err := a.openRaw(c, args[0], paths...)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
 			for i, path := range paths {
 				e, name, err := lookup(s, path)
 				if err != nil {

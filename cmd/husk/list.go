@@ -26,7 +26,11 @@ func newList(a *app) *cobra.Command {
   husk ls -R --json wimboot.wim:2 /Users`,
 		Args: args(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := source.Open(c.Context(), args[0], &source.Options{WIMs: wims, Warn: a.ui.Warn, Raw: len(wims) == 0})
+			o := &source.Options{WIMs: wims, Warn: a.ui.Warn, Raw: len(wims) == 0}
+			if !recursive {
+				o.Paths = []string{pathArg(args)}
+			}
+			s, err := source.Open(c.Context(), args[0], o)
 			if err != nil {
 				return err
 			}
@@ -161,7 +165,11 @@ with --wim.`),
   husk cat wimboot.wim:1 /Users/Public/setup.exe:Zone.Identifier`,
 		Args: args(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := source.Open(c.Context(), args[0], &source.Options{WIMs: wims, Warn: a.ui.Warn})
+			paths := []string{args[1]}
+			if path, _, ok := cutStream(args[1]); ok {
+				paths = append(paths, path)
+			}
+			s, err := source.Open(c.Context(), args[0], &source.Options{WIMs: wims, Warn: a.ui.Warn, Paths: paths})
 			if err != nil {
 				return err
 			}

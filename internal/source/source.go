@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,7 @@ type Options struct {
 	Raw     bool                               // leave pointer files as they are: reparse points with sparse data
 	Exclude func(path string, isDir bool) bool // of a folder: what not to look at, by slash path
 	Scan    func(o *tree.ScanOptions)          // more settings of a folder scan; may be nil
+	Paths   []string                           // of a volume: only these paths and what ntfs.Volume.Paths has beside them; nil means the whole tree
 	Warn    func(format string, args ...any)   // hears of what is odd; may be nil
 
 	Known       func(winfile.SHA1) *winfile.Blob // contents that are had elsewhere, and stand in for a WIM that is not at hand; may be nil
@@ -230,7 +232,12 @@ func (s *Source) openVolume(ctx context.Context, selector string, o *Options) er
 		return fmt.Errorf("%s: partition %d: %w", s.Path, s.Part.Number, err)
 	}
 	s.NTFS = v
-	if s.Tree, err = v.Tree(ctx); err != nil {
+	if len(o.Paths) > 0 {
+		s.Tree, err = v.Paths(ctx, append(slices.Clone(o.Paths), wof.OverlayPath)...)
+	} else {
+		s.Tree, err = v.Tree(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: partition %d: %w", s.Path, s.Part.Number, err)
 	}
 	if o.Warn != nil {
