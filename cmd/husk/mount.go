@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -113,6 +114,7 @@ func (f *mountFlags) serve(ctx context.Context, a *app, spec, dir string) error 
 		return err
 	}
 	defer guard.Close()
+	debug.SetGCPercent(100) // what comes and goes here is many small requests
 	view := mount.NewView(s.Tree, mount.Streams(f.streams), s.Kind == source.Volume)
 	m, err := mount.Mount(dir, view, &mount.Options{
 		Source: name, AllowOther: f.allowOther, Warn: func(path string, err error) { a.ui.Warn("%s: %s", path, err) },
