@@ -162,6 +162,7 @@ func TestCut(t *testing.T) {
 			versions := [][]byte{bytes.Clone(model)} // what was synced, and after each write since
 			rng := rand.New(rand.NewPCG(3, 4))
 			cuts := 0
+			got := make([]byte, len(model))
 			f.Hook = func() {
 				for _, r := range []*rand.Rand{nil, rng, rng} {
 					c := f.Cut(r)
@@ -169,7 +170,6 @@ func TestCut(t *testing.T) {
 					if err != nil {
 						t.Fatalf("cut %d: %v", cuts, err)
 					}
-					got := make([]byte, d.Size())
 					if _, err := d.ReadAt(got, 0); err != nil {
 						t.Fatalf("cut %d: %v", cuts, err)
 					}
@@ -241,6 +241,7 @@ func TestResizeCut(t *testing.T) {
 				f = create(t, Options{Type: kind, Size: size, BlockSize: 1 << 20}, model)
 			}
 			rng := rand.New(rand.NewPCG(5, 6))
+			buf := make([]byte, 10<<20)
 			for _, to := range []int64{7 << 20, 4<<20 + 1024, 9<<20 + 512, 1 << 20, 3 << 20, 300 << 30} {
 				before := bytes.Clone(model)
 				f.Hook = func() {
@@ -252,12 +253,12 @@ func TestResizeCut(t *testing.T) {
 					if s := d.Size(); s != int64(len(before)) && s != to {
 						t.Fatalf("size %d, want %d or %d", s, len(before), to)
 					}
-					got := make([]byte, min(d.Size(), int64(len(before))))
+					got := buf[:min(d.Size(), int64(len(before)))]
 					if _, err := d.ReadAt(got, 0); err != nil || !bytes.Equal(got, before[:len(got)]) {
 						t.Fatalf("to %d: other content, %v", to, err)
 					}
 					if d.Size() > int64(len(before)) {
-						rest := make([]byte, min(d.Size()-int64(len(before)), 20<<20))
+						rest := buf[:min(d.Size()-int64(len(before)), 5<<20)]
 						if _, err := d.ReadAt(rest, int64(len(before))); err != nil || !allZero(rest) {
 							t.Fatalf("to %d: no zeros behind the old end, %v", to, err)
 						}

@@ -128,10 +128,10 @@ func TestReplay(t *testing.T) {
 func TestReplayInFile(t *testing.T) {
 	f, want := dirty(t, false)
 	d := edit(t, f, nil)
+	got := make([]byte, len(want))
 	f.Hook = func() {
 		c := f.Cut(nil)
 		r := read(t, c, nil)
-		got := make([]byte, len(want))
 		if _, err := r.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("other content, %v", err)
 		}

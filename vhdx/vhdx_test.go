@@ -181,8 +181,9 @@ func sample(t testing.TB, isChild bool) *cutfile.File {
 }
 
 func TestDamage(t *testing.T) {
+	samples := map[bool]*cutfile.File{false: sample(t, false), true: sample(t, true)}
 	for _, tt := range damages {
-		f := sample(t, tt.child)
+		f := samples[tt.child]
 		b := f.Bytes()
 		tt.do(b, read(t, f, nil))
 		_, err := NewReader(bytes.NewReader(b), int64(len(b)), nil)
@@ -343,13 +344,13 @@ func TestMerge(t *testing.T) {
 	into := edit(t, base, nil)
 	old := into.Info().DataWriteGUID
 	rng := rand.New(rand.NewPCG(1, 2))
+	got := make([]byte, len(model))
 	base.Hook = func() {
 		cut := base.Cut(rng)
 		p := read(t, cut, nil)
 		if p.Info().DataWriteGUID == old {
 			p = read(t, c, &ReaderOptions{Parent: isParent(t, cut, nil)})
 		}
-		got := make([]byte, len(model))
 		if _, err := p.ReadAt(got, 0); err != nil || !bytes.Equal(got, model) {
 			t.Fatalf("other content, %v", err)
 		}
