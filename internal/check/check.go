@@ -345,24 +345,36 @@ func (c *checker) mbrPartitions(t *mbr.Table, sector int64) []partition {
 }
 
 // isNTFS looks for the OEM id of an NTFS boot sector.
-func isNTFS(r io.ReaderAt, off int64) bool { return oemID(r, off) == "NTFS    " }
-
-func oemID(r io.ReaderAt, off int64) string {
+func isNTFS(r io.ReaderAt, off int64) bool {
 	var b [8]byte
-	if n, _ := r.ReadAt(b[:], off+3); n < len(b) {
-		return ""
+	n, _ := r.ReadAt(b[:], off+3)
+	return n == len(b) && string(b[:]) == "NTFS    "
+}
+
+// otherVolume reports whether r starts with the boot sector of another file system that Windows knows: partition type 7 is that of exFAT
+// too.
+func otherVolume(r io.ReaderAt) bool {
+	var b [512]byte
+	if n, _ := r.ReadAt(b[:], 0); n < len(b) {
+		return false
 	}
-	return string(b[:])
+	switch oem := string(b[3:11]); {
+	case oem == "EXFAT   ", oem == "-FVE-FS-", strings.HasPrefix(oem, "ReFS\x00"): // the second is BitLocker's
+		return true
+	}
+	return string(b[0x52:0x57]) == "FAT32" || string(b[0x36:0x39]) == "FAT"
 }
 
 // volume checks the NTFS volume of one partition. What is no NTFS is left alone, unless the user named it.
 func (c *checker) volume(ctx context.Context, p partition, named bool) error {
 	r := io.NewSectionReader(c.r, p.off, p.size)
 	plain := isNTFS(r, 0)
+	if !named && otherVolume(r) {
+		return nil // at its end may still be the copy of an old NTFS boot sector
+	}
 	v, err := ntfs.NewReader(r, p.size)
 	if err != nil {
-		// Type 7 is that of exFAT too.
-		if oem := oemID(r, 0); plain || p.ntfs && oem != "EXFAT   " || named {
+		if plain || p.ntfs || named {
 			c.unreadable(p, err)
 		}
 		return nil
