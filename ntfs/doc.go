@@ -1,4 +1,4 @@
-// Package ntfs reads NTFS 3.1 volumes and builds new ones in one pass.
+// Package ntfs reads NTFS 3.1 volumes, builds new ones in one pass and edits them in place.
 //
 // Everything on a volume is a file, the file table included. A file is one record of the $MFT (more if it overflows): a
 // header and a list of attributes, each resident (value inside the record) or non-resident (value in runs of clusters).
@@ -18,7 +18,7 @@
 // sequence number, the true words stand in an array in the header ("fixups").
 //
 // [NewLayout] decides everything about a new volume before its first byte is written: record numbers, what is resident,
-// runs, index trees, security ids. [Layout.Write] then streams it out.
+// runs, index trees, security ids. [Layout.Write] then streams it out. [OpenEditor] changes files of a volume that nothing has mounted.
 //
 // Sources: [MS-FSCC], [MS-DTYP]; bytes of volumes made by Windows 10 and by mkntfs; the libfsntfs format document (Joachim
 // Metz); the structure names and checks of ntfs-3g and of Linux fs/ntfs3, as facts.

@@ -524,7 +524,6 @@ func (e *Editor) updateNames(f *editFile) error {
 		if err != nil {
 			return err
 		}
-		inRoot := false
 		err = x.change(key, func(entry nodeEntry) error {
 			if entry.ref() != f.ref() {
 				return fmt.Errorf("the index of record %d has %v for a name of %v: the volume is damaged", d.n, entry.ref(), f.ref())
@@ -535,13 +534,8 @@ func (e *Editor) updateNames(f *editFile) error {
 		if err != nil {
 			return err
 		}
-		for _, a := range d.attrs {
-			inRoot = inRoot || a.changed
-		}
-		if inRoot {
-			if err := e.save(d, rankIndex); err != nil {
-				return err
-			}
+		if err := e.saveIndex(d); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -569,18 +563,24 @@ func (e *Editor) changeView(n int64, name string, key, data []byte, add, lax boo
 	if err != nil {
 		return err
 	}
-	if lax {
-		if _, found, err := x.search(key); err != nil || found == add {
-			return err
-		}
-	}
 	if add {
 		err = x.insert(appendViewEntry(nil, key, data))
 	} else {
 		err = x.remove(key)
 	}
-	if err != nil {
+	switch {
+	case lax && (errors.Is(err, errKeyExists) || errors.Is(err, errNoKey)):
+		return nil
+	case err != nil:
 		return err
 	}
-	return e.save(s, rankIndex)
+	return e.saveIndex(s)
+}
+
+// saveIndex puts back a file whose index has changed, unless only blocks of it have.
+func (e *Editor) saveIndex(f *editFile) error {
+	if f.resize || slices.ContainsFunc(f.attrs, func(a editAttr) bool { return a.changed }) {
+		return e.save(f, rankIndex)
+	}
+	return nil
 }

@@ -140,6 +140,11 @@ func (x *editIndex) search(key []byte) (path []indexNode, found bool, err error)
 	}
 }
 
+var (
+	errKeyExists = errors.New("the key is there already")
+	errNoKey     = errors.New("there is no such key")
+)
+
 // insert adds an entry without a child.
 func (x *editIndex) insert(entry nodeEntry) error {
 	path, found, err := x.search(entry.key())
@@ -147,7 +152,7 @@ func (x *editIndex) insert(entry nodeEntry) error {
 		return err
 	}
 	if found {
-		return x.bad("key %s is there already", x.printKey(entry.key()))
+		return x.bad("%w: %s", errKeyExists, x.printKey(entry.key()))
 	}
 	leaf := &path[len(path)-1]
 	leaf.entries = slices.Insert(leaf.entries, leaf.pos, entry)
@@ -533,7 +538,7 @@ func (x *editIndex) remove(key []byte) error {
 		return err
 	}
 	if !found {
-		return x.bad("no key %s", x.printKey(key))
+		return x.bad("%w: %s", errNoKey, x.printKey(key))
 	}
 	node := &path[len(path)-1]
 	if e := node.entries[node.pos]; e.hasSubNode() {
@@ -588,7 +593,7 @@ func (x *editIndex) change(key []byte, fn func(nodeEntry) error) error {
 		return err
 	}
 	if !found {
-		return x.bad("no key %s", x.printKey(key))
+		return x.bad("%w: %s", errNoKey, x.printKey(key))
 	}
 	node := &path[len(path)-1]
 	node.entries[node.pos] = slices.Clone(node.entries[node.pos])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"husk/winfile"
 )
@@ -29,6 +30,9 @@ func (e *Editor) add(path string, info *winfile.Info) error {
 	}
 	if _, err := checkName(name); err != nil {
 		return err
+	}
+	if strings.ContainsAny(name, windowsIllegal) {
+		return errors.New("Windows cannot open this name")
 	}
 	d, err := e.loadDir(dir)
 	if err != nil {
