@@ -193,3 +193,6 @@ func (p *CompactPlan) Algorithm(i *winfile.Info) (Algorithm, bool) {
 	}
 	return p.rules.algorithm, true
 }
+
+// PlainFiles returns Plain.
+func (p *CompactPlan) PlainFiles() []PlainFile { return p.Plain }

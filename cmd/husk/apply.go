@@ -18,29 +18,37 @@ import (
 )
 
 type applyFlags struct {
-	wimboot, fixed, check, dryRun, explain, uefi     bool
-	wimPath, wimDisk, config, size, label, signature string
+	wimboot, fixed, check, dryRun, explain, uefi, reproducible bool
+	wimPath, wimDisk, config, size, label, signature           string
+	compact, format, clusterSize, serial                       string
 }
 
 func newApply(a *app) *cobra.Command {
 	f := &applyFlags{}
 	c := &cobra.Command{
 		Use:   "apply WIM [IMAGE] TARGET",
-		Short: a.ui.T("Apply an image to a folder, or make a VHD of it, plain or of pointer files"),
-		Long: a.ui.T(`A TARGET that ends in .vhd becomes a disk with one NTFS partition. With --wimboot, files on it are pointers into WIM wherever
+		Short: a.ui.T("Apply an image to a folder, or make a disk of it: plain, of pointer files, or of compact files"),
+		Long: a.ui.T(`A TARGET that ends in .vhd, or any with --format, becomes a disk with one NTFS partition. With --wimboot, files on it are pointers into WIM wherever
 they can be; files that must be there before Windows can read pointers stay plain, as the [PrepopulateList] of the image, of
 --config, or a built-in list has it, and --explain tells why. The VHD records where the WIM will be at boot: its path on its
 volume (--wim-path) and the disk and partition of that volume (--wim-disk).
+With --compact, files are compressed as Compact OS has them, and the disk needs no WIM. Compressed chunks are taken from WIM as they are
+where its compression is the same (XPRESS with chunks of 4K, 8K or 16K, or LZX with 32K), and made anew otherwise. Files that would not
+take less room stay plain, and so do those that Windows writes to; those that are read before Windows' own driver runs stay plain or, with
+--uefi, take a form that the boot manager and the loader of the image read.
 Any other TARGET is a folder, which must be empty or not exist.`),
 		Example: `  husk apply wimboot.wim 1 x64/win7.vhd --wimboot --wim-path='\wimboot\wimboot.wim' --wim-disk=mbr:1a2b3c4d:1048576
   husk apply wimboot.wim 1 x64/win7.vhd --wimboot --wim-disk=/dev/sda:2 --wim-path='\wimboot\wimboot.wim' --size=40G
   husk apply backup.wim "Windows 7" plain.vhd --size=60G --label=System
+  husk apply backup.wim 1 compact.vhd --compact=lzx --uefi
+  husk apply backup.wim 1 disk.img --format=raw --size=8G --cluster-size=64K --reproducible
   husk apply backup.wim 1 /mnt/folder`,
 		Args: args(2, 3),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), a, args) },
 	}
 	t, flags := a.ui.T, c.Flags()
 	flags.BoolVar(&f.wimboot, "wimboot", false, t("make eligible files pointers into the WIM"))
+	flags.StringVar(&f.compact, "compact", "", t("compress files as Compact OS does, with `algorithm` xpress4k, xpress8k, xpress16k or lzx"))
 	flags.StringVar(&f.wimPath, "wim-path", "", t("`path` of the WIM on its volume at boot (default: its path now, where it lies on a partition)"))
 	flags.StringVar(&f.wimDisk, "wim-disk", "", t("`disk` of the WIM at boot: mbr:SIGNATURE:OFFSET, gpt:DISK:PARTITION, or a disk image or device with :NUMBER (default: where it lies now)"))
 	flags.StringVar(&f.config, "config", "", t("`file` whose [PrepopulateList] names what stays plain"))
@@ -49,6 +57,10 @@ Any other TARGET is a folder, which must be empty or not exist.`),
 	flags.StringVar(&f.size, "size", "", t("`size` of the disk, such as 40G (default 25G, or what a plain image needs)"))
 	flags.BoolVar(&f.fixed, "fixed", false, t("make a fixed VHD instead of a dynamic one"))
 	flags.StringVar(&f.label, "label", "", t("`name` of the volume"))
+	flags.StringVar(&f.format, "format", "", t("`kind` of disk, vhd or raw (default: vhd if TARGET ends in .vhd)"))
+	flags.StringVar(&f.clusterSize, "cluster-size", "", t("`size` of a cluster of the volume, 512 to 2M (default 4K)"))
+	flags.StringVar(&f.serial, "serial", "", t("serial number of the volume, up to 16 `hex` digits (default: random)"))
+	flags.BoolVar(&f.reproducible, "reproducible", false, t("nothing random and no time of day: the same image and options give the same bytes"))
 	flags.StringVar(&f.signature, "disk-signature", "", t("MBR signature of the disk, 8 `hex` digits (default: random)"))
 	flags.BoolVar(&f.check, "check", false, t("read the new disk back and check the file system before it gets its name"))
 	flags.BoolVar(&f.dryRun, "dry-run", false, t("tell what would be done and write nothing"))
@@ -60,19 +72,19 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if len(args) == 3 {
 		spec += ":" + args[1]
 	}
-	isVHD := strings.EqualFold(filepath.Ext(target), ".vhd")
+	isDisk := strings.EqualFold(filepath.Ext(target), ".vhd") || f.format != ""
 	if strings.EqualFold(filepath.Ext(target), ".vhdx") {
 		return ui.Hint(ui.Usage(fmt.Errorf("%s: making VHDX disks: %w", target, errors.ErrUnsupported)), "give a TARGET that ends in .vhd")
 	}
-	if !isVHD && (f.wimboot || f.pointerFlags() || f.fixed || f.check || f.size != "" || f.label != "" || f.signature != "") {
-		return ui.Hint(ui.Usage(fmt.Errorf("%s is a folder: all options but --dry-run are for disks", target)), "give a TARGET that ends in .vhd")
+	if !isDisk && (f.wimboot || f.compact != "" || f.pointerFlags() || f.diskFlags()) {
+		return ui.Hint(ui.Usage(fmt.Errorf("%s is a folder: all options but --dry-run are for disks", target)), "give a TARGET that ends in .vhd, or --format")
 	}
 	s, err := source.Open(ctx, spec, &source.Options{Warn: a.ui.Warn})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if !isVHD {
+	if !isDisk {
 		return f.toFolder(ctx, a, s, target)
 	}
 	if f.wimboot && s.Kind != source.WIM {
@@ -82,32 +94,55 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := deploy.VHD(ctx, s, target, o)
+	r, err := deploy.Make(ctx, s, target, o)
 	if err != nil {
 		return refusedIf(err)
 	}
 	return a.applied(target, r, f.explain)
 }
 
-// pointerFlags reports whether one of the flags is set that only mean something for a disk of pointers.
+// pointerFlags reports whether one of the flags is set that only mean something for a disk of pointers or compact files.
 func (f *applyFlags) pointerFlags() bool {
 	return f.wimPath != "" || f.wimDisk != "" || f.config != "" || f.explain || f.uefi
+}
+
+// diskFlags reports whether one of the flags is set that only mean something for a disk.
+func (f *applyFlags) diskFlags() bool {
+	return f.fixed || f.check || f.reproducible || f.size != "" || f.label != "" || f.signature != "" || f.clusterSize != "" || f.serial != ""
 }
 
 // options checks the flags of a disk.
 func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) {
 	o := &deploy.Options{
 		Fixed: f.fixed, Label: f.label, Overwrite: a.ui.Yes, DryRun: f.dryRun, Check: f.check, Threads: a.threads, UI: a.ui,
+		Reproducible: f.reproducible,
 	}
-	if f.size != "" {
-		n, err := ui.ParseSize(f.size)
-		if err == nil && n == 0 {
-			err = errors.New("0 bytes")
+	switch strings.ToLower(f.format) {
+	case "", "vhd":
+	case "raw":
+		if o.Format = deploy.Raw; f.fixed {
+			return nil, ui.Usage(errors.New("--fixed is for VHDs"))
 		}
-		if err != nil {
-			return nil, ui.Usage(fmt.Errorf("--size: %w", err))
+	default:
+		return nil, ui.Usage(fmt.Errorf("--format=%s: want vhd or raw", f.format))
+	}
+	cluster, err := positiveSize("--cluster-size", f.clusterSize)
+	if err != nil {
+		return nil, err
+	}
+	if cluster != 0 && (cluster < 512 || cluster > 2<<20 || cluster&(cluster-1) != 0) {
+		return nil, ui.Usage(fmt.Errorf("--cluster-size=%s: want a power of two from 512 to 2M", f.clusterSize))
+	}
+	o.ClusterSize = int(cluster)
+	if o.Size, err = positiveSize("--size", f.size); err != nil {
+		return nil, err
+	}
+	if f.serial != "" {
+		n, err := strconv.ParseUint(strings.ReplaceAll(strings.TrimPrefix(f.serial, "0x"), "-", ""), 16, 64)
+		if err != nil || n == 0 {
+			return nil, ui.Usage(fmt.Errorf("--serial=%s: want up to 16 hex digits that are not zero", f.serial))
 		}
-		o.Size = n
+		o.Serial = n
 	}
 	if f.signature != "" {
 		n, err := strconv.ParseUint(strings.TrimPrefix(f.signature, "0x"), 16, 32)
@@ -116,10 +151,16 @@ func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) 
 		}
 		o.Signature = uint32(n)
 	}
-	if !f.wimboot {
-		if f.pointerFlags() {
-			return nil, ui.Usage(fmt.Errorf("--wim-path, --wim-disk, --config, --uefi and --explain go with --wimboot"))
-		}
+	switch {
+	case f.compact != "" && (f.wimboot || f.wimPath != "" || f.wimDisk != ""):
+		return nil, ui.Usage(errors.New("--compact makes a disk that needs no WIM: --wimboot, --wim-path and --wim-disk do not go with it"))
+	case f.compact != "":
+		a, err := parseAlgorithm(f.compact)
+		o.Compact = &deploy.Compact{Algorithm: a, Config: f.config, UEFI: f.uefi}
+		return o, err
+	case !f.wimboot && f.pointerFlags():
+		return nil, ui.Usage(errors.New("--wim-path, --wim-disk, --config, --uefi and --explain go with --wimboot; all but the first two also with --compact"))
+	case !f.wimboot:
 		return o, nil
 	}
 	at, err := deploy.Location(f.wimDisk, f.wimPath, s.Path)
@@ -128,6 +169,31 @@ func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) 
 	}
 	o.Wimboot = &deploy.Wimboot{Location: at, Config: f.config, UEFI: f.uefi}
 	return o, nil
+}
+
+// positiveSize reads a size that is 0 only if it is not given.
+func positiveSize(flag, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := ui.ParseSize(s)
+	if err == nil && n == 0 {
+		err = errors.New("0 bytes")
+	}
+	if err != nil {
+		return 0, ui.Usage(fmt.Errorf("%s: %w", flag, err))
+	}
+	return n, nil
+}
+
+// parseAlgorithm reads the name of an algorithm for compact files.
+func parseAlgorithm(s string) (wof.Algorithm, error) {
+	for a := range wof.XPRESS16K + 1 {
+		if strings.EqualFold(s, a.String()) {
+			return a, nil
+		}
+	}
+	return 0, ui.Usage(fmt.Errorf("--compact=%s: want xpress4k, xpress8k, xpress16k or lzx", s))
 }
 
 // applied tells what became of a disk.
@@ -149,14 +215,22 @@ func (a *app) applied(target string, r *deploy.Result, explain bool) error {
 				continue
 			}
 			what := t("pointers into the WIM")
-			if reason != wof.Backed {
+			switch {
+			case reason != wof.Backed:
 				what = t("plain: %s", t(reason.String()))
+			case r.Compact != nil:
+				what = t("compact files")
 			}
 			rows = append(rows, []string{what, strconv.Itoa(n.Files), ui.Size(n.Bytes)})
 		}
 		a.ui.Table([]string{"", t("files"), t("size")}, []ui.Align{ui.Left, ui.Right, ui.Right}, rows)
+		if c := r.Compact; c != nil && !r.DryRun {
+			a.ui.Say("Contents taken as they are: %d; compressed: %d; %s in all, of %s.", c.Reused.Files, c.Compressed.Files, ui.Size(c.Stored), ui.Size(c.Reused.Bytes+c.Compressed.Bytes))
+		} else if c != nil {
+			a.ui.Say("Contents that can be taken as they are: %d. Of the others, those that would not take less room will stay plain.", c.Reused.Files)
+		}
 		if explain {
-			for _, p := range r.Plan.Plain {
+			for _, p := range r.Plan.PlainFiles() {
 				a.ui.Say("%s: %s", p.Path, explanation(a, p.Reason.String(), p.Pattern.String()))
 			}
 		}
@@ -187,9 +261,15 @@ func (a *app) appliedJSON(target string, r *deploy.Result, explain bool) error {
 			}
 		}
 		backed := r.Plan.Total(wof.Backed)
-		fields["pointers"], fields["pointerBytes"], fields["plain"] = backed.Files, backed.Bytes, plain
+		fields["plain"] = plain
+		if c := r.Compact; c != nil {
+			fields["compact"], fields["compactBytes"] = backed.Files, backed.Bytes
+			fields["reused"], fields["compressed"], fields["storedBytes"] = c.Reused.Files, c.Compressed.Files, c.Stored
+		} else {
+			fields["pointers"], fields["pointerBytes"] = backed.Files, backed.Bytes
+		}
 		if explain {
-			for _, p := range r.Plan.Plain {
+			for _, p := range r.Plan.PlainFiles() {
 				a.ui.Event("plain", map[string]any{"path": p.Path, "reason": reasonWord(p.Reason), "pattern": p.Pattern.String()})
 			}
 		}

@@ -66,6 +66,18 @@ func Create(target string, replace bool) (*File, error) {
 	return &File{File: directio.New(f), target: target, replace: replace}, nil
 }
 
+// Scratch makes a temporary file beside target, for what is needed only while it is made. It loses its name at once where the system
+// lets it; elsewhere whoever closes it removes it, or the next Create does.
+func Scratch(target string) (*os.File, error) {
+	f, err := createTemp(target)
+	if err != nil {
+		return nil, err
+	}
+	_, _ = filelock.Lock(f) // as Create does
+	_ = os.Remove(f.Name())
+	return f, nil
+}
+
 // TempMark stands between the name of a file and the digits that its temporary file has.
 const TempMark = ".tmp-"
 

@@ -3,6 +3,7 @@ package deploy
 import (
 	"fmt"
 
+	"husk/capconf"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/wim"
@@ -47,23 +48,39 @@ func checkFormat(r *wim.Reader, path string) error {
 
 // rulesFor makes the rules from the user's configuration, or else from the image's.
 func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
-	o := &wof.RuleOptions{BIOS: !wb.UEFI}
-	if wb.Config != "" {
-		conf, _, err := source.ReadConfig(wb.Config, u.Warn)
-		if err != nil {
-			return nil, err
-		}
-		o.Config = conf
+	conf, err := configOf(wb.Config, u)
+	if err != nil {
+		return nil, err
 	}
-	if w := s.Image.Info().Windows; w != nil {
-		o.Build = w.Build
-	}
-	rules, err := wof.NewRules(s.Tree, o)
+	rules, err := wof.NewRules(s.Tree, &wof.RuleOptions{BIOS: !wb.UEFI, Config: conf, Build: buildOf(s)})
 	if err != nil {
 		return nil, ui.Hint(err, "give a configuration with --config=FILE")
 	}
+	warnOf(rules, u)
+	return rules, nil
+}
+
+// configOf reads the user's configuration, if any.
+func configOf(path string, u *ui.UI) (*capconf.Config, error) {
+	if path == "" {
+		return nil, nil
+	}
+	conf, _, err := source.ReadConfig(path, u.Warn)
+	return conf, err
+}
+
+// buildOf is the Windows build of the image, 0 if it is not known.
+func buildOf(s *source.Source) int {
+	if s.Image != nil {
+		if w := s.Image.Info().Windows; w != nil {
+			return w.Build
+		}
+	}
+	return 0
+}
+
+func warnOf(rules *wof.Rules, u *ui.UI) {
 	for _, w := range rules.Warnings {
 		u.Warn("WimBootCompress.ini: %s", w)
 	}
-	return rules, nil
 }
