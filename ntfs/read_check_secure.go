@@ -129,8 +129,13 @@ func (c *checkState) securityIndex(name string, order collation, headers map[uin
 		return nil
 	})
 	for id := range headers {
-		if !found[id] && all {
-			c.report("security-index-missing", at, fmt.Sprintf("no entry of id %d", id), "")
+		if found[id] || !all {
+			continue
 		}
+		severity := severityOf("security-index-missing")
+		if _, used := c.usedIDs[id]; !used {
+			severity = SeverityNote // chkdsk takes those that no file has out of the indexes and leaves $SDS as it is
+		}
+		c.reportAs(severity, "security-index-missing", at, fmt.Sprintf("no entry of id %d", id), "")
 	}
 }
