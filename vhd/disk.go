@@ -69,7 +69,10 @@ func OpenDisk(f EditFile, size int64, o *ReaderOptions) (*Disk, error) {
 
 // blocksEnd is where everything but the footer ends. The last block counts in full, also where the file cuts it.
 func (d *Reader) blocksEnd() int64 {
-	end := int64(d.header.TableOffset) + roundUp(4*int64(d.header.MaxTableEntries), sectorSize)
+	end := int64(d.header.TableOffset) + d.tableRoom()
+	if end > d.info.FileSize { // a claim that the file does not bear out
+		end = int64(d.header.TableOffset) + 4*int64(len(d.bat))
+	}
 	for _, e := range d.used {
 		end = max(end, e.end)
 	}
@@ -469,7 +472,7 @@ func (d *Disk) grow(size int64) error {
 	}
 	n := int(blockCount(size, r.blockSize))
 	more := absentEntries(n - len(r.bat))
-	if room := roundUp(4*int64(r.header.MaxTableEntries), sectorSize); 4*int64(n) <= room && r.header.TableOffset%sectorSize == 0 {
+	if at := int64(r.header.TableOffset); 4*int64(n) <= r.tableRoom() && r.free(at+4*int64(len(r.bat)), at+4*int64(n)) {
 		// Entries behind the end of the disk may be left from a greater one.
 		if err := d.write(more, int64(r.header.TableOffset)+4*int64(len(r.bat))); err != nil {
 			return err
@@ -494,6 +497,26 @@ func (d *Disk) grow(size int64) error {
 	}
 	r.full, r.info.Blocks = full, int64(n)
 	return d.setSize(size)
+}
+
+// tableRoom is how many bytes the BAT has, with the padding of its last sector.
+func (d *Reader) tableRoom() int64 {
+	return roundUp(int64(d.header.TableOffset)+4*int64(d.header.MaxTableEntries), sectorSize) - int64(d.header.TableOffset)
+}
+
+// free reports whether nothing in the file has bytes of a range. A header may claim more room for the BAT than there is.
+func (d *Reader) free(start, end int64) bool {
+	for _, e := range d.used {
+		if e.start < end && start < e.end {
+			return false
+		}
+	}
+	for _, sector := range d.bat {
+		if at := int64(sector) * sectorSize; sector != absent && at < end && start < at+d.bitmapSize+d.blockSize {
+			return false
+		}
+	}
+	return true
 }
 
 // clearTail makes the part of the last block zero that is behind the end of the disk.

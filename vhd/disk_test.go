@@ -367,6 +367,25 @@ func TestBadLocators(t *testing.T) {
 	}
 }
 
+// TestGrowFalseTable grows a disk whose header claims a table that goes over its blocks.
+func TestGrowFalseTable(t *testing.T) {
+	f := cutfile.New(build(func(f *footer, h *header, bat []uint32) { h.MaxTableEntries = 1000 }))
+	model := make([]byte, 3*4096+512)
+	for i := range 4096 {
+		model[i] = byte(i) | 1
+	}
+	copy(model[3*4096:], model)
+	d := edit(t, f, nil)
+	const size = 300 * 4096
+	if err := d.Resize(size); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkDisk(t, readChain(t, f, nil), append(model, make([]byte, size-len(model))...))
+}
+
 // TestDifferencingVhdiinfo: libvhdi reads the same of a child.
 func TestDifferencingVhdiinfo(t *testing.T) {
 	base := made(t, Options{Size: 3 << 20, ID: [16]byte{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef}}, nil)

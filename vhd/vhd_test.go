@@ -582,6 +582,11 @@ func FuzzReader(f *testing.F) {
 	f.Add(build(func(f *footer, h *header, bat []uint32) { f.Type, f.CurrentSize = Fixed, 4096 }))
 	f.Add(build(func(f *footer, h *header, bat []uint32) { f.Type = Differencing }))
 	f.Add(build(func(f *footer, h *header, bat []uint32) { h.BlockSize, bat[3] = 512, 8 }))
+	f.Add(build(func(f *footer, h *header, bat []uint32) {
+		f.Type = Differencing
+		h.Locators[0] = locator{Code: [4]byte([]byte(relativeCode)), Space: 512, Length: 20, Offset: 7000}
+		h.Locators[7] = locator{Code: [4]byte([]byte(absoluteCode)), Space: 512, Length: 1, Offset: 8000}
+	}))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b := bytes.Clone(in)
 		// Few mutations keep the checksums: set them right so that the fields behind them are tested too.
