@@ -164,6 +164,9 @@ func (q *Query) ParseSize(s string) error {
 	if s != "" && (s[0] == '+' || s[0] == '-') {
 		sign, number = s[0], s[1:]
 	}
+	if number == "" || number[0] < '0' || number[0] > '9' {
+		return fmt.Errorf("size %q, want a number with K, M, G or T and at most one sign", s)
+	}
 	n, err := ui.ParseSize(number)
 	if err != nil {
 		return err
