@@ -193,7 +193,7 @@ func parseAlgorithm(s string) (wof.Algorithm, error) {
 			return a, nil
 		}
 	}
-	return 0, ui.Usage(fmt.Errorf("--compact=%s: want xpress4k, xpress8k, xpress16k or lzx", s))
+	return 0, ui.Usage(fmt.Errorf("algorithm %q, want xpress4k, xpress8k, xpress16k or lzx", s))
 }
 
 // applied tells what became of a disk.

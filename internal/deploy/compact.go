@@ -43,6 +43,17 @@ type compactJob struct {
 	reused bool
 }
 
+// MakeCompact has the files of a volume that is not laid out yet become compact files, as Make does. target is the file that it will be in,
+// beside which what must be compressed waits. done is to be called when the volume is written.
+func MakeCompact(ctx context.Context, s *source.Source, target string, build *ntfs.BuildOptions, o *Options) (_ *CompactResult, done func(), _ error) {
+	c, err := compact(ctx, s, target, build, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	build.Backing, build.BackingStream = c.backing, c.stream
+	return &c.result, c.close, nil
+}
+
 // compact decides which files become compact files, and makes what cannot be taken from the source.
 func compact(ctx context.Context, s *source.Source, target string, build *ntfs.BuildOptions, o *Options) (_ *compaction, err error) {
 	conf, err := configOf(o.Compact.Config, o.UI)

@@ -1,0 +1,509 @@
+package install
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"husk/bcd"
+	"husk/fat"
+	"husk/internal/disk"
+	"husk/internal/reftool"
+	"husk/internal/sample"
+	"husk/internal/source"
+	"husk/internal/ui"
+	"husk/internal/winsys"
+	"husk/ntfs"
+	"husk/wim"
+	"husk/winfile"
+	"husk/wof"
+)
+
+// quiet is a screen that keeps to itself.
+func quiet(t *testing.T) *ui.UI {
+	t.Helper()
+	return ui.New(strings.NewReader(""), io.Discard, io.Discard, "en")
+}
+
+// biosStub is a bootmgr that tells that it runs, and ends the machine.
+func biosStub(t *testing.T) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "bootmgr")
+	code := "bits 16\nmov dx, 3F8h\nmov si, text\nnext: cs lodsb\nout dx, al\ntest al, al\njnz next\nmov al, 31h\nout 0F4h, al\ntext: db 'bootmgr of the image', 0\n"
+	if err := os.WriteFile(name+".asm", []byte(code), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reftool.Run(t, "nasm", "-f", "bin", "-o", name, name+".asm")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// efiStub is a boot manager that tells which partition it is on.
+func efiStub(t *testing.T) []byte {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "app.efi")
+	reftool.Run(t, "nasm", "-f", "bin", "-o", name, "../../fat/testdata/app.asm")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// images makes a WIM of small systems, with or without a driver for pointer files, whose boot managers are stubs.
+func images(t *testing.T, driver bool, archs ...string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "store.wim")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := wim.Create(f, &wim.WriterOptions{ChunkSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range archs {
+		tree, err := sample.Tree(sample.Options{Arch: arch, Programs: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := tree.Root.Info
+		for path, data := range map[string][]byte{"PCAT/bootmgr": biosStub(t), "PCAT/bootvhd.dll": []byte("vhd"), "EFI/bootmgfw.efi": efiStub(t),
+			"EFI/zh-CN/bootmgfw.efi.mui": []byte("text"), "Resources/bootres.dll": []byte("resources")} {
+			err := place(tree, "Windows/Boot/"+path, &winfile.Info{Attributes: winfile.AttrArchive, Created: info.Created, Written: info.Written,
+				Accessed: info.Accessed, Links: 1, Data: winfile.NewBlob(data)})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if driver {
+			addFilter(t, tree)
+		}
+		if err := w.AddImage(context.Background(), tree, wim.ImageInfo{Name: arch}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// addFilter registers the driver for pointer files in a system, as its user would have done.
+func addFilter(t *testing.T, tree *winfile.Tree) {
+	t.Helper()
+	const system = "Windows/System32/config/SYSTEM"
+	h, err := winsys.OpenHive(tree, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := winsys.ControlSet(h.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := h.Root().Create(set + `\Services\WofAdk`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(k.SetDWord("Type", 2), k.SetDWord("Start", 0)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := h.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaceData(tree.Lookup(system), b)
+}
+
+// volumes reads the partitions of a disk.
+func volumes(t *testing.T, name string) (fatTree, ntfsTree *winfile.Tree, d *disk.Disk) {
+	t.Helper()
+	d, err := disk.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	for i := range d.Partitions {
+		p := &d.Partitions[i]
+		section := d.Section(p)
+		if p.NTFS {
+			v, err := ntfs.NewReader(section, p.Size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			problems, err := v.Check(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range problems {
+				if p.Severity > ntfs.SeverityNote {
+					t.Errorf("%v", p)
+				}
+			}
+			if ntfsTree, err = v.Tree(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if v, err := fat.NewVolume(section, p.Size); err == nil {
+			if fatTree, err = v.Tree(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if ntfsTree == nil {
+		t.Fatal("no NTFS volume")
+	}
+	return fatTree, ntfsTree, d
+}
+
+func store(t *testing.T, tree *winfile.Tree, path string) *bcd.Store {
+	t.Helper()
+	h, err := winsys.OpenHive(tree, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := bcd.Of(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Dangling(); err != nil || len(list) > 0 {
+		t.Errorf("%s: %v %v", path, list, err)
+	}
+	return s
+}
+
+// deviceOf is the device of the only entry of a menu.
+func deviceOf(t *testing.T, s *bcd.Store) string {
+	t.Helper()
+	entries, err := s.Entries()
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	e, err := entries[0].Element(bcd.DeviceElement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Show(bcd.OSLoader)[0]
+}
+
+func TestPlain(t *testing.T) {
+	image := images(t, false, "x64") + ":1"
+	for _, tt := range []struct {
+		firmware Firmware
+		target   string
+		format   string // QEMU's
+	}{
+		{BIOS, "disk.img", "raw"}, {BIOS, "disk.vhd", "vpc"}, {UEFI, "disk.vhdx", "vhdx"}, {Both, "disk.img", "raw"}, {Auto, "auto.vhd", "vpc"},
+	} {
+		t.Run(string(tt.firmware)+tt.target, func(t *testing.T) {
+			target := filepath.Join(t.TempDir(), tt.target)
+			o := &Options{Firmware: tt.firmware, Size: 2 << 30, Timeout: -1, Locale: "zh-CN", UI: quiet(t)}
+			r, err := Install(context.Background(), []string{image}, target, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.firmware == Auto && r.Firmware != Both {
+				t.Errorf("firmware %s, want both", r.Firmware)
+			}
+			boot, main, d := volumes(t, target)
+			if boot == nil {
+				boot = main
+			}
+			if e := main.Lookup("Windows/System32/ntoskrnl.exe"); e == nil {
+				t.Error("no kernel")
+			}
+			checkDrive(t, main, d, r)
+			if r.Firmware != UEFI {
+				device := deviceOf(t, store(t, boot, "Boot/BCD"))
+				if want := bcd.MBRPartition(d.Signature, r.Partitions[len(r.Partitions)-1].Offset).String(); device != want {
+					t.Errorf("device %s, want %s", device, want)
+				}
+				m := reftool.Machine{Disk: target, Format: tt.format}
+				m.Boot(t, "bootmgr of the image")
+			}
+			if r.Firmware != BIOS {
+				device := deviceOf(t, store(t, boot, "EFI/Microsoft/Boot/BCD"))
+				p := d.Partitions[len(d.Partitions)-1]
+				want := bcd.MBRPartition(d.Signature, p.Offset).String()
+				if r.Firmware == UEFI {
+					want = bcd.GPTPartition(d.GUID, p.GUID).String()
+				}
+				if device != want {
+					t.Errorf("device %s, want %s", device, want)
+				}
+				if boot.Lookup("EFI/Microsoft/Boot/zh-CN/bootmgfw.efi.mui") == nil || boot.Lookup("EFI/Microsoft/Boot/Fonts/chs_boot.ttf") == nil {
+					t.Error("texts or fonts of the boot manager are missing")
+				}
+				m := reftool.Machine{Disk: target, Format: tt.format, UEFI: true}
+				m.Boot(t, "uefi: partition=0000000000000001")
+			}
+			if tt.format == "vhdx" {
+				reftool.Run(t, "qemu-img", "check", "-f", tt.format, target)
+			}
+		})
+	}
+}
+
+// checkDrive finds C: in the SYSTEM hive, and nothing of the machine that the image was captured on.
+func checkDrive(t *testing.T, main *winfile.Tree, d *disk.Disk, r *Result) {
+	t.Helper()
+	h, err := winsys.OpenHive(main, "Windows/System32/config/SYSTEM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := h.Root().Subkey("MountedDevices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := k.Values()
+	if err != nil || len(values) != 1 || values[0].Name != `\DosDevices\C:` {
+		t.Fatalf("%v %v", values, err)
+	}
+	p := d.Partitions[len(d.Partitions)-1]
+	want := identity{gpt: r.Firmware == UEFI, signature: d.Signature, offset: p.Offset, partition: p.GUID}.mountedDevice()
+	if string(values[0].Data) != string(want) {
+		t.Errorf("C: is %s, want %s", hex.EncodeToString(values[0].Data), hex.EncodeToString(want))
+	}
+}
+
+// TestCompact makes a disk of compact files of a system that says that it is Windows 10, and reads every file back.
+func TestCompact(t *testing.T) {
+	tree, err := sample.Tree(sample.Options{Programs: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const software = "Windows/System32/config/SOFTWARE"
+	h, err := winsys.OpenHive(tree, software)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := h.Root().Create(`Microsoft\Windows NT\CurrentVersion`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(k.SetSZ("CurrentBuild", "22631"), k.SetSZ("ProductName", "Windows 10 Pro"), k.SetDWord("CurrentMajorVersionNumber", 10)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := h.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaceData(tree.Lookup(software), b)
+	wimFile := filepath.Join(t.TempDir(), "ten.wim")
+	f, err := os.Create(wimFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := wim.Create(f, &wim.WriterOptions{ChunkSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.AddImage(context.Background(), tree, wim.ImageInfo{Name: "ten"}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(t.TempDir(), "disk.vhd")
+	algorithm := wof.XPRESS4K
+	r, err := Install(context.Background(), []string{wimFile}, target, &Options{Firmware: BIOS, Size: 1 << 30, Compact: &algorithm, UI: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Systems[0].Title != "Windows 11 Pro x64" {
+		t.Errorf("title %q", r.Systems[0].Title)
+	}
+	raw, err := source.Open(context.Background(), target, &source.Options{Raw: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	compact := 0
+	for _, e := range raw.Tree.All() {
+		if p := e.Info.Reparse; p != nil && p.Tag == winfile.TagWOF {
+			compact++
+		}
+	}
+	if compact == 0 {
+		t.Error("no compact files")
+	}
+	src, err := source.Open(context.Background(), target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for path, e := range tree.All() {
+		if e.Info.Data == nil || strings.HasPrefix(path, "Windows/System32/config/SYSTEM") || strings.HasPrefix(path, "Boot/") {
+			continue
+		}
+		want, err := e.Info.Data.ReadAll(1 << 24)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := src.Tree.Lookup(path)
+		if on == nil {
+			t.Fatalf("no %s on the disk", path)
+		}
+		if got, err := on.Info.Data.ReadAll(1 << 24); err != nil || string(got) != string(want) {
+			t.Errorf("%s: %d bytes, want %d, %v", path, len(got), len(want), err)
+		}
+	}
+	hive, err := winsys.OpenHive(src.Tree, "Windows/System32/config/SYSTEM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := hive.Root().Uint("Setup", "Compact"); n != 1 || err != nil {
+		t.Errorf("Compact %d %v", n, err)
+	}
+}
+
+func TestTablesAreSound(t *testing.T) {
+	image := images(t, false, "x64") + ":1"
+	for _, fw := range []Firmware{BIOS, UEFI, Both} {
+		target := filepath.Join(t.TempDir(), "disk.img")
+		if _, err := Install(context.Background(), []string{image}, target, &Options{Firmware: fw, Size: 2 << 30, UI: quiet(t)}); err != nil {
+			t.Fatal(err)
+		}
+		if fw == UEFI {
+			if out := reftool.Run(t, "sgdisk", "-v", target); !strings.Contains(out, "No problems found") {
+				t.Errorf("%s", out)
+			}
+			continue
+		}
+		reftool.Run(t, "sfdisk", "-V", target)
+	}
+}
+
+// TestPointers puts two systems of one WIM on a disk, and reads every file of both through their pointers into the WIM on the disk.
+func TestPointers(t *testing.T) {
+	wimFile := images(t, true, "x64", "x86")
+	target := filepath.Join(t.TempDir(), "disk.img")
+	o := &Options{Firmware: BIOS, Wimboot: true, VHDSize: 1 << 30, Timeout: -1, UI: quiet(t)}
+	r, err := Install(context.Background(), []string{wimFile + ":1", wimFile + ":2"}, target, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, main, d := volumes(t, target)
+	s := store(t, main, "Boot/BCD")
+	entries, err := s.Entries()
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	dir := t.TempDir()
+	for i, want := range []string{"x64", "x86"} {
+		path := `\wimboot\` + want + `\win.vhd`
+		e, err := entries[i].Element(bcd.DeviceElement)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := e.Show(bcd.OSLoader)[0], "vhd=["+strings.TrimPrefix(bcd.MBRPartition(d.Signature, 1<<20).String(), "partition=")+"]"+path; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		extract(t, main, strings.Trim(strings.ReplaceAll(path, `\`, "/"), "/"), filepath.Join(dir, want+".vhd"))
+	}
+	if r.Systems[0].Path != `\wimboot\x64\win.vhd` {
+		t.Errorf("%+v", r.Systems[0])
+	}
+	inside := filepath.Join(dir, "inside.wim")
+	extract(t, main, "wimboot/wimboot.wim", inside)
+	for _, arch := range []string{"x64", "x86"} {
+		src, err := source.Open(context.Background(), filepath.Join(dir, arch+".vhd"), &source.Options{WIMs: []string{inside}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		if src.Links == nil {
+			t.Errorf("%s: no pointer files", arch)
+		}
+		var blobs []*winfile.Blob
+		for _, e := range src.Tree.All() {
+			if e.Info.Data != nil && !slices.Contains(blobs, e.Info.Data) {
+				blobs = append(blobs, e.Info.Data)
+			}
+		}
+		if err := winfile.ReadBlobs(context.Background(), blobs, 0, func(*winfile.Blob, int64, []byte) error { return nil }); err != nil {
+			t.Errorf("%s: %v", arch, err)
+		}
+		h, err := winsys.OpenHive(src.Tree, "Windows/System32/config/SYSTEM")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := h.Root().Uint("Setup", "WimBoot"); n != 1 || err != nil {
+			t.Errorf("WimBoot %d %v", n, err)
+		}
+	}
+	m := reftool.Machine{Disk: target}
+	m.Boot(t, "bootmgr of the image")
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(target), ".husk-install-*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func extract(t *testing.T, tree *winfile.Tree, path, to string) {
+	t.Helper()
+	e := tree.Lookup(path)
+	if e == nil {
+		t.Fatalf("no %s", path)
+	}
+	r, err := e.Info.Data.Content.OpenBlob(e.Info.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	f, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(f, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	wimFile := images(t, true, "x64", "x86")
+	folder := t.TempDir()
+	target := filepath.Join(t.TempDir(), "disk.img")
+	for what, tt := range map[string]struct {
+		images []string
+		o      Options
+		want   string
+	}{
+		"no Windows":       {[]string{folder}, Options{}, "no Windows"},
+		"two plain":        {[]string{wimFile + ":1", wimFile + ":2"}, Options{}, "wimboot"},
+		"too small":        {[]string{wimFile + ":1"}, Options{Size: 8 << 20}, ""},
+		"no boot files":    {[]string{wimFile + ":1"}, Options{BootFiles: folder}, "no Windows"},
+		"no such image":    {[]string{wimFile + ":9"}, Options{}, "no image"},
+		"no filter":        {[]string{images(t, false, "x64") + ":1"}, Options{Wimboot: true}, "no driver for pointer files"},
+		"no such unattend": {[]string{wimFile + ":1"}, Options{Unattend: filepath.Join(folder, "none.xml")}, "none.xml"},
+	} {
+		tt.o.UI = quiet(t)
+		_, err := Install(context.Background(), tt.images, target, &tt.o)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", what, err, tt.want)
+		}
+		if _, err := os.Stat(target); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%s: something was written", what)
+		}
+	}
+	dry := Options{DryRun: true, UI: quiet(t)}
+	if r, err := Install(context.Background(), []string{wimFile + ":1"}, target, &dry); err != nil || len(r.Partitions) == 0 {
+		t.Errorf("dry run: %v", err)
+	}
+	if err := os.WriteFile(target, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Install(context.Background(), []string{wimFile + ":1"}, target, &Options{UI: quiet(t)}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v, want fs.ErrExist", err)
+	}
+}
