@@ -53,12 +53,14 @@ type Editor struct {
 	id   journalID
 	v    *Volume // sees the changes
 
-	units   map[int64]*unit  // changed pieces of metadata by their first byte on the device
-	sectors map[int64][]byte // their bytes, by 512-byte sector
-	touched []*unit          // changed by the operation underway
-	written bool             // contents were written since the last sync
-	bytes   int              // in units
-	failed  error            // of Commit
+	units   map[int64]*unit               // changed pieces of metadata by their first byte on the device
+	sectors map[int64][]byte              // their bytes, by 512-byte sector
+	held    map[int64]*[sectorStride]byte // bits of bitmaps, by sector, that the transaction has cleared
+	removed map[dirName]bool              // names taken away by the transaction
+	touched []*unit                       // changed by the operation underway
+	written bool                          // contents were written since the last sync
+	bytes   int                           // in units
+	failed  error                         // of Commit
 
 	bitmap, mftBitmap *stream
 	mirror            *stream
@@ -195,7 +197,8 @@ func (e *Editor) openBits(n int64, typ attrType, bits int64) (*stream, error) {
 
 // reset forgets the transaction.
 func (e *Editor) reset() {
-	e.units, e.sectors = make(map[int64]*unit), make(map[int64][]byte)
+	e.units, e.sectors, e.held = make(map[int64]*unit), make(map[int64][]byte), make(map[int64]*[sectorStride]byte)
+	e.removed = make(map[dirName]bool)
 	e.touched, e.bytes, e.written = nil, 0, false
 }
 
@@ -207,6 +210,15 @@ func (e *Editor) now() winfile.Filetime {
 	return winfile.FiletimeOf(time.Now())
 }
 
+// dirName is a name in the directory of a record, in upper case.
+type dirName struct {
+	dir  int64
+	name string
+}
+
+// errCommitFirst is for operations that need what the transaction has done to be durable.
+var errCommitFirst = errors.New("the transaction has to be committed first")
+
 // do runs one operation on the file with this path: all of it, or nothing. If the volume is full it commits, so that what the transaction
 // has freed can be used, and tries again.
 func (e *Editor) do(op, path string, fn func() error) error {
@@ -214,7 +226,7 @@ func (e *Editor) do(op, path string, fn func() error) error {
 		return fmt.Errorf("ntfs: %s %q: the editor has failed before: %w", op, path, e.failed)
 	}
 	err := e.try(fn)
-	if errors.Is(err, ErrFull) && e.failed == nil && len(e.units) > 0 {
+	if (errors.Is(err, ErrFull) || err == errCommitFirst) && e.failed == nil && len(e.units) > 0 {
 		if err := e.Commit(); err != nil {
 			return err
 		}

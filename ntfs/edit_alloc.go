@@ -27,13 +27,33 @@ func (e *Editor) mark(extents []Extent, first, count int64, set bool) error {
 				return fmt.Errorf("bit %d of a bitmap is %t already: the volume is damaged", first+i-first%per, set)
 			}
 			u.data[i/8] ^= 1 << (i % 8)
+			if !set {
+				e.hold(u, i)
+			}
 		}
 		first, count = first+n, count-n
 	}
 	return nil
 }
 
-// readUsed reads a piece of a bitmap that is outside the records: bits that are set on the disk, or by the transaction.
+// hold keeps bit i of a unit from being used again in the transaction: contents go to the disk at once, and what the transaction has
+// written to a cluster that it took and gave back is not there yet.
+func (e *Editor) hold(u *unit, i int64) {
+	at := i / 8
+	for _, p := range u.at {
+		if at < p.n {
+			s := (p.off + at) / sectorStride
+			if e.held[s] == nil {
+				e.held[s] = new([sectorStride]byte)
+			}
+			e.held[s][at%sectorStride] |= 1 << (i % 8)
+			return
+		}
+		at -= p.n
+	}
+}
+
+// readUsed reads a piece of a bitmap that is outside the records: bits that are set on the disk, or were at any time in the transaction.
 func (e *Editor) readUsed(extents []Extent, off, n int64) ([]byte, error) {
 	at, err := e.pieces(extents, off, n)
 	if err != nil {
@@ -49,8 +69,14 @@ func (e *Editor) readUsed(extents []Extent, off, n int64) ([]byte, error) {
 			return nil, err
 		}
 		for i := range p.n / sectorStride {
+			sector := dst[i*sectorStride : (i+1)*sectorStride]
 			for j, c := range e.sectors[p.off/sectorStride+i] {
-				dst[i*sectorStride+int64(j)] |= c
+				sector[j] |= c
+			}
+			if held := e.held[p.off/sectorStride+i]; held != nil {
+				for j, c := range held {
+					sector[j] |= c
+				}
 			}
 		}
 		b = b[:len(b)+int(p.n)]

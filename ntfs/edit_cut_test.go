@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"husk/winfile"
@@ -59,6 +60,33 @@ var cutCases = []cutCase{
 				m.want[p] = &editState{}
 			}
 		}, anyProblem},
+	{"a deep index", func(t *testing.T) *memoryDevice {
+		tr := sampleTree(3)
+		for i := range 80 {
+			name := fmt.Sprintf("%03d %s", i*10, strings.Repeat("x", 240))
+			tr.Root.Children = append(tr.Root.Children, &winfile.Entry{Name: name, Info: &winfile.Info{Links: 1}})
+		}
+		return builtDevice(t, tr, &BuildOptions{Size: 8 << 20})
+	}, func(t testing.TB, e *Editor, m *editModel) {
+		gone := make(map[string]bool) // a name that comes back takes a second transaction
+		for i := range 120 {
+			p := fmt.Sprintf("%03d %s", m.IntN(80)*10+m.IntN(3), strings.Repeat("x", 240))
+			var err error
+			switch {
+			case gone[p]:
+			case m.want[p] != nil:
+				err = e.Remove(p)
+				delete(m.want, p)
+				gone[p] = true
+			default:
+				err = e.Add(p, &winfile.Info{})
+				m.want[p] = &editState{}
+			}
+			if err != nil {
+				t.Fatal(i, err)
+			}
+		}
+	}, anyProblem},
 	{"an emptied directory", func(t *testing.T) *memoryDevice { return builtDevice(t, smallTree(), &BuildOptions{Size: 8 << 20}) },
 		func(t testing.TB, e *Editor, m *editModel) {
 			for i, p := range m.paths {

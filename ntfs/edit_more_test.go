@@ -156,6 +156,32 @@ func TestEditNoSpace(t *testing.T) {
 	wantState(t, d, want, anyProblem)
 }
 
+// TestEditNameAgain takes a name away and gives it to another file: two transactions, so that at each cut there is one.
+func TestEditNameAgain(t *testing.T) {
+	d := builtDevice(t, sampleTree(30), &BuildOptions{Size: 4 << 20, LogSize: minLogSize})
+	want := readState(t, openDevice(t, d))
+	var events []traceEvent
+	d.trace = &events
+	e := openEdit(t, d, &memoryJournal{d: d})
+	err := errors.Join(e.Remove("streams"), e.Replace("links/linked", nil), e.Add("Streams", &winfile.Info{Data: blobOf("new")}), e.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(want, "streams")
+	want["links/linked"].data = ""
+	want["Streams"] = &editState{data: "new"}
+	wantState(t, d, want, anyProblem)
+	stored := 0
+	for _, ev := range events {
+		if ev.kind == 'j' {
+			stored++
+		}
+	}
+	if stored != 2 {
+		t.Errorf("%d transactions, want 2", stored)
+	}
+}
+
 // TestEditLeftoverStream makes a file compact that has a stream of the name that compact files have.
 func TestEditLeftoverStream(t *testing.T) {
 	tr := sampleTree(3)

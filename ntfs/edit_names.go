@@ -47,6 +47,9 @@ func (e *Editor) add(path string, info *winfile.Info) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	if e.removed[dirName{d.n, winfile.Fold(name)}] {
+		return errCommitFirst // else a cut could leave an index with neither the old file nor the new one
+	}
 	if err := e.checkInfo(info); err != nil {
 		return err
 	}
@@ -259,6 +262,7 @@ func (e *Editor) removePath(path string) error {
 	}
 	clear(e.dirs)
 	for _, key := range gone {
+		e.removed[dirName{d.n, winfile.Fold(winfile.NameFromUTF16LE(key.name()))}] = true
 		// Each removal may lay the index out anew.
 		if d, err = e.load(d.n); err != nil {
 			return err
