@@ -38,7 +38,7 @@ type newDiskFlags struct {
 }
 
 func (a *app) addDiskFlags(c *cobra.Command, f *newDiskFlags) {
-	c.Flags().StringVar(&f.Form, "form", "", a.ui.T("`form` of the new disk: raw, vhd or vhdx (default: by its name)"))
+	c.Flags().StringVar(&f.Form, "format", "", a.ui.T("`kind` of the new disk: raw, vhd or vhdx (default: by its name)"))
 	c.Flags().BoolVar(&f.Fixed, "fixed", false, a.ui.T("with all blocks in the file, not only those that are used"))
 	c.Flags().StringVar(&f.block, "block-size", "", a.ui.T("`size` of the blocks of the file (default: as Windows has it)"))
 }

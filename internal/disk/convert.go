@@ -92,7 +92,7 @@ func formByName(path, given string) (string, error) {
 	case ".img", ".raw", ".bin", ".dd":
 		return "raw", nil
 	}
-	return "", ui.Hint(ui.Usage(fmt.Errorf("%s: the form of the disk does not show from the name", path)), "say --form=raw, vhd or vhdx")
+	return "", ui.Hint(ui.Usage(fmt.Errorf("%s: the form of the disk does not show from the name", path)), "say --format=raw, vhd or vhdx")
 }
 
 // Convert writes the content of a disk, with those that it is based on, into a new one. Zeros take no room in it.
