@@ -12,10 +12,15 @@ func (c *checkState) reparsePoint(n int64, k *checkedRecord, list []fileAttr, i 
 		return
 	}
 	at := ofAttr(n, list[i])
-	s, err := c.v.openStream(list, i)
 	var b []byte
-	if err == nil {
-		b, err = s.readAll(winfile.MaxReparse)
+	var err error
+	if a := list[i]; !a.nonResident() {
+		b = a.value() // of nearly all: no need to make a stream of it
+	} else {
+		var s *stream
+		if s, err = c.v.openStream(list, i); err == nil {
+			b, err = s.readAll(winfile.MaxReparse)
+		}
 	}
 	var r *winfile.Reparse
 	if err == nil {
