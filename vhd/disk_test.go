@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -548,4 +549,39 @@ func TestCreateDifferencing(t *testing.T) {
 	if _, err := w.WriteAt([]byte{1}, 0); err == nil {
 		t.Error("a Writer writes without knowing the parent")
 	}
+}
+
+// TestDiskConcurrent writes, reads and syncs from several goroutines.
+func TestDiskConcurrent(t *testing.T) {
+	f := made(t, Options{Size: 4 << 20, BlockSize: 512 << 10}, nil)
+	d := edit(t, f, nil)
+	model := make([]byte, 4<<20)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		part := model[i<<19 : (i+1)<<19]
+		wg.Go(func() {
+			for j := range 10 {
+				p := bytes.Repeat([]byte{byte(16*i + j + 1)}, 3000)
+				copy(part[j*50000:], p)
+				if _, err := d.WriteAt(p, int64(i<<19+j*50000)); err != nil {
+					t.Error(err)
+				}
+				got := make([]byte, len(p))
+				if _, err := d.ReadAt(got, int64(i<<19+j*50000)); err != nil || !bytes.Equal(got, p) {
+					t.Errorf("block %d: %v", i, err)
+				}
+				if j == 5 {
+					if err := d.Sync(); err != nil {
+						t.Error(err)
+					}
+				}
+				d.NextAllocated(0)
+			}
+		})
+	}
+	wg.Wait()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkDisk(t, readChain(t, f, nil), model)
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"husk/guid"
@@ -365,4 +366,39 @@ func TestCreateErrors(t *testing.T) {
 			t.Errorf("%+v: %v, want an error with %q", tt.o, err, tt.want)
 		}
 	}
+}
+
+// TestConcurrent writes, reads and syncs from several goroutines.
+func TestConcurrent(t *testing.T) {
+	f := create(t, Options{Size: 8 << 20, BlockSize: 1 << 20}, nil)
+	d := edit(t, f, nil)
+	model := make([]byte, 8<<20)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		part := model[i<<20 : (i+1)<<20]
+		wg.Go(func() {
+			for j := range 10 {
+				p := bytes.Repeat([]byte{byte(16*i + j + 1)}, 3000)
+				copy(part[j*50000:], p)
+				if _, err := d.WriteAt(p, int64(i<<20+j*50000)); err != nil {
+					t.Error(err)
+				}
+				got := make([]byte, len(p))
+				if _, err := d.ReadAt(got, int64(i<<20+j*50000)); err != nil || !bytes.Equal(got, p) {
+					t.Errorf("block %d: %v", i, err)
+				}
+				if j == 5 {
+					if err := d.Sync(); err != nil {
+						t.Error(err)
+					}
+				}
+				d.NextAllocated(0)
+			}
+		})
+	}
+	wg.Wait()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkDisk(t, read(t, f, nil), model)
 }
