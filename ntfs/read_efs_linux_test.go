@@ -60,7 +60,9 @@ func TestReadEncrypted(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := iotest.TestReader(r, b); err != nil {
+				if w.size > 1000 {
+					r.Close() // reading such byte by byte takes long
+				} else if err := iotest.TestReader(r, b); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 				if extents, err := v.Extents(x); err != nil || (len(extents) > 0) != (w.size > 0) {
