@@ -37,6 +37,9 @@ func TestScripts(t *testing.T) {
 			"same":    sameTrees,
 			"reftool": oracle,
 			"exits":   exits,
+			"program": makeProgram,
+
+			"emptyhive": emptyHive,
 
 			"killserver": killServer,
 			"waitfor":    waitFor,
