@@ -36,7 +36,7 @@ type EditOptions struct {
 //	fresh        records and index blocks that were free; then the $MFT's record, if it grew; then base records of new files
 //	records      each file's base record switches it from old to new
 //	indexes      from the root down
-//	frees        records that are free now, then the bits of what is
+//	frees        base records, then extension records, then bits of what is free now
 //	dirty flag   is cleared; the journal is emptied
 //
 // Each line is durable before the next starts. So a volume that was cut off anywhere and whose journal is lost still has each file as it

@@ -262,8 +262,8 @@ func (e *Editor) newRecord() (fileRef, error) {
 	return ref, err
 }
 
-// freeRecord gives a record back.
-func (e *Editor) freeRecord(n int64) error {
+// freeRecord gives a base record (rankFree) or an extension record (rankFreeExt) back.
+func (e *Editor) freeRecord(n int64, rk rank) error {
 	r, err := e.v.readRecord(n)
 	if err != nil {
 		return err
@@ -275,7 +275,7 @@ func (e *Editor) freeRecord(n int64) error {
 	b := make([]byte, e.v.RecordSize)
 	putHeader(b, uint32(n), sequence, 0, 0, 0)
 	finishRecord(b, firstAttrOffset(len(b)), 0)
-	if err := e.putRecord(n, b, rankFree); err != nil {
+	if err := e.putRecord(n, b, rk); err != nil {
 		return err
 	}
 	return e.mark(e.mftBitmap.extents, n, 1, false)

@@ -390,7 +390,7 @@ func (e *Editor) pack(f *editFile, r rank) error {
 	}
 	f.resize = false
 	for _, n := range oldExts {
-		if err := e.freeRecord(n); err != nil {
+		if err := e.freeRecord(n, rankFreeExt); err != nil {
 			return err
 		}
 	}

@@ -357,10 +357,10 @@ func (e *Editor) destroy(f *editFile) error {
 	if err := e.release(f.list); err != nil {
 		return err
 	}
-	for _, n := range append(f.exts, f.n) {
-		if err := e.freeRecord(n); err != nil {
+	for _, n := range f.exts {
+		if err := e.freeRecord(n, rankFreeExt); err != nil {
 			return err
 		}
 	}
-	return nil
+	return e.freeRecord(f.n, rankFree)
 }

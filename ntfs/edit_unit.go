@@ -21,11 +21,12 @@ const (
 	rankNew                                            // base records of new files
 	rankFile                                           // records of files
 	rankIndex                                          // records with an index, then its blocks, from the root down
-	rankFree    = rankIndex + maxIndexDepth + 2        // records that are free now
-	rankUnuse   = rankFree + 1                         // bits of what is free now
-	rankClean   = rankFree + 2                         // the dirty flag is cleared in $MFTMirr
-	rankEnd     = rankFree + 3                         // and in the $MFT
-	rankUnknown = rankFree + 4
+	rankFree    = rankIndex + maxIndexDepth + 2        // base records of files that are gone
+	rankFreeExt = rankFree + 1                         // extension records that are free now
+	rankUnuse   = rankFree + 2                         // bits of what is free now
+	rankClean   = rankFree + 3                         // the dirty flag is cleared in $MFTMirr
+	rankEnd     = rankFree + 4                         // and in the $MFT
+	rankUnknown = rankFree + 5
 )
 
 // unit is a piece of metadata that changes as a whole: a record, an index block, a piece of a bitmap or of another stream.
@@ -163,7 +164,7 @@ func (e *Editor) eachSector(u *unit, fn func(s int64, b []byte)) {
 // put gives a unit its new bytes. What was fresh stays so, unless it is freed.
 func (u *unit) put(b []byte, r rank) {
 	copy(u.data, b)
-	if u.rank != rankFresh && u.rank != rankNew || r == rankFree {
+	if u.rank != rankFresh && u.rank != rankNew || r >= rankFree {
 		u.rank = r
 	}
 }
