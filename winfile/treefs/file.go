@@ -2,6 +2,7 @@ package treefs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -19,9 +20,12 @@ type readerAtContent interface {
 	BlobReaderAt(b *winfile.Blob) (io.ReaderAt, error)
 }
 
-// open opens a file. It shows the unnamed data; of an encrypted file there is none.
+// open opens a file. It shows the unnamed data; of an encrypted file that cannot be had.
 func open(path string, info fileInfo) (fs.File, error) {
 	f := &file{fileInfo: info, path: path, blob: info.info.Data}
+	if x := info.info.Extra; x != nil && x.EFS != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("encrypted content: %w", errors.ErrUnsupported)}
+	}
 	if f.blob == nil {
 		return &seekFile{file: f, at: strings.NewReader("")}, nil
 	}

@@ -74,6 +74,8 @@ func TestLinksAndNames(t *testing.T) {
 	tree.Root.Children = append(tree.Root.Children, entry("\xed\xa0\xbd", newFile("lone")),
 		link("dangling", winfile.TagSymlink, 0, `nowhere`), link("loop", winfile.TagSymlink, 0, `loop`),
 		link("volume", winfile.TagMountPoint, winfile.AttrDirectory, `\??\Volume{0}\`))
+	tree.Root.Children = append(tree.Root.Children, entry("secret", &winfile.Info{Attributes: winfile.AttrEncrypted, Links: 1,
+		Extra: &winfile.Extra{EFS: winfile.NewBlob([]byte("raw"))}}))
 	f := New(tree)
 	for path, want := range map[string]string{
 		"b.txt": "hello", "B.TXT": "hello", "rel": "x in users", "lx": "hello", "Documents and Settings/中文/x": "x in users",
@@ -97,6 +99,9 @@ func TestLinksAndNames(t *testing.T) {
 		if got, err := f.ReadLink(path); err != nil || got != want {
 			t.Errorf("%s: link to %q, %v; want %q", path, got, err, want)
 		}
+	}
+	if _, err := f.Open("secret"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("an encrypted file: %v", err)
 	}
 	if _, err := f.ReadLink("b.txt"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("ReadLink of a file: %v", err)
