@@ -61,7 +61,7 @@ func (f *mountFlags) run(ctx context.Context, a *app, spec, dir string) error {
 		return ui.Usage(badWord("--streams", f.streams, "xattr, windows or none"))
 	}
 	if !mount.Supported {
-		return fmt.Errorf("mounting on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+		return fmt.Errorf("mounting on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 	}
 	if st, err := os.Stat(dir); err != nil {
 		return err

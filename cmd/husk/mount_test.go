@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"husk/internal/mount"
 )
 
 // condition is what scripts may ask for in brackets: [fuse] is for machines that may mount. Where oracles are required, every machine
@@ -21,7 +23,7 @@ func condition(name string) (bool, error) {
 	if name != "fuse" {
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
-	if runtime.GOOS != "linux" {
+	if !mount.Supported || runtime.GOOS != "linux" {
 		return false, nil
 	}
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)

@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build (linux && !386 && !arm && !mips && !mipsle) || darwin
 
 package mount
 
@@ -66,10 +66,9 @@ func (d *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 
 // Readdir implements [gofs.NodeReaddirer].
 func (d *node) Readdir(context.Context) (gofs.DirStream, syscall.Errno) {
-	list := make([]fuse.DirEntry, len(d.n.Entry.Children))
-	for i, e := range d.n.Entry.Children {
-		c := Node{Entry: e}
-		list[i] = fuse.DirEntry{Name: e.Name, Mode: typeBits(d.view.Kind(c)), Ino: d.view.Number(c)}
+	list := make([]fuse.DirEntry, 0, len(d.n.Entry.Children))
+	for c := range d.view.Children(d.n) {
+		list = append(list, fuse.DirEntry{Name: c.Entry.Name, Mode: typeBits(d.view.Kind(c)), Ino: d.view.Number(c)})
 	}
 	return gofs.NewListDirStream(list), 0
 }

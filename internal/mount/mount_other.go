@@ -1,4 +1,4 @@
-//go:build !linux && !darwin
+//go:build !((linux && !386 && !arm && !mips && !mipsle) || darwin)
 
 package mount
 
@@ -27,7 +27,7 @@ type Options struct {
 type Server struct{}
 
 func unsupported() error {
-	return fmt.Errorf("mounting on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+	return fmt.Errorf("mounting on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 }
 
 // Mount is an error that wraps errors.ErrUnsupported.

@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build (linux && !386 && !arm && !mips && !mipsle) || darwin
 
 package mount
 

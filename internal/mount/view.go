@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"iter"
 	"path"
 	"strings"
 	"sync"
@@ -113,6 +114,25 @@ func (v *View) Lookup(dir Node, name string) (Node, bool) {
 		}
 	}
 	return Node{}, false
+}
+
+// maxName is the longest name in bytes that Linux takes from FUSE. Windows has at most 255 units, which are 765 bytes.
+const maxName = 1024
+
+// showable refuses names that no host has: a listing with one of them would fail as a whole.
+func showable(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= maxName && !strings.ContainsAny(name, "/\x00")
+}
+
+// Children are the entries of a directory that can be shown.
+func (v *View) Children(dir Node) iter.Seq[Node] {
+	return func(yield func(Node) bool) {
+		for _, e := range dir.Entry.Children {
+			if showable(e.Name) && !yield(Node{Path: joinPath(dir.Path, e.Name), Entry: e}) {
+				return
+			}
+		}
+	}
 }
 
 func (v *View) child(dir *winfile.Entry, name string) *winfile.Entry {
