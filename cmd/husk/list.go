@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -233,6 +234,9 @@ func streamOf(e *winfile.Entry, name, stream string) (*winfile.Blob, error) {
 	if stream == "" {
 		if e.Info.IsDir() {
 			return nil, ui.Hint(fmt.Errorf("%s is a folder", name), "'husk ls' lists folders")
+		}
+		if x := e.Info.Extra; x != nil && x.EFS != nil {
+			return nil, fmt.Errorf("%s is encrypted: %w", name, errors.ErrUnsupported)
 		}
 		return e.Info.Data, nil
 	}
