@@ -18,7 +18,8 @@ type backing struct {
 	id    uint64
 }
 
-func newBacking(r *wim.Reader, id uint64) backing { return backing{r, r.BlobTableSHA1(), id} }
+// NewBacking gives the resources of the WIM with a data source id.
+func NewBacking(r *wim.Reader, id uint64) wof.Source { return backing{r, r.BlobTableSHA1(), id} }
 
 func (b backing) Lookup(h winfile.SHA1) (wof.Resource, bool) {
 	i, ok := b.wim.Lookup(h)
@@ -28,8 +29,8 @@ func (b backing) Lookup(h winfile.SHA1) (wof.Resource, bool) {
 	}, ok
 }
 
-// checkFormat refuses WIMs that Windows cannot back files by.
-func checkFormat(r *wim.Reader, path string) error {
+// CheckFormat refuses WIMs that Windows cannot back files by.
+func CheckFormat(r *wim.Reader, path string) error {
 	_, parts := r.Part()
 	f := wof.WIMFormat{ChunkSize: uint32(r.ChunkSize()), Version: r.Version(), Parts: parts}
 	switch r.Codec() {
@@ -48,7 +49,7 @@ func checkFormat(r *wim.Reader, path string) error {
 
 // rulesFor makes the rules from the user's configuration, or else from the image's.
 func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
-	conf, err := configOf(wb.Config, u)
+	conf, err := ReadConfig(wb.Config, u)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,8 @@ func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
 	return rules, nil
 }
 
-// configOf reads the user's configuration, if any.
-func configOf(path string, u *ui.UI) (*capconf.Config, error) {
+// ReadConfig reads the user's configuration, if any.
+func ReadConfig(path string, u *ui.UI) (*capconf.Config, error) {
 	if path == "" {
 		return nil, nil
 	}

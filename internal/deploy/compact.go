@@ -56,7 +56,7 @@ func MakeCompact(ctx context.Context, s *source.Source, target string, build *nt
 
 // compact decides which files become compact files, and makes what cannot be taken from the source.
 func compact(ctx context.Context, s *source.Source, target string, build *ntfs.BuildOptions, o *Options) (_ *compaction, err error) {
-	conf, err := configOf(o.Compact.Config, o.UI)
+	conf, err := ReadConfig(o.Compact.Config, o.UI)
 	if err != nil {
 		return nil, err
 	}

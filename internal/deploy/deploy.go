@@ -260,7 +260,7 @@ func diskSize(t *winfile.Tree, build *ntfs.BuildOptions, o *Options) (int64, err
 
 // planPointers decides which files become pointers and adds WimOverlay.dat, which names the WIM, to the tree.
 func planPointers(s *source.Source, wb *Wimboot, now time.Time, u *ui.UI) (pointerPlan, error) {
-	if err := checkFormat(s.WIM, s.Path); err != nil {
+	if err := CheckFormat(s.WIM, s.Path); err != nil {
 		return pointerPlan{}, err
 	}
 	rules, err := rulesFor(s, wb, u)
@@ -276,7 +276,7 @@ func planPointers(s *source.Source, wb *Wimboot, now time.Time, u *ui.UI) (point
 	if err != nil {
 		return pointerPlan{}, err
 	}
-	plan, err := rules.Decide(s.Tree, newBacking(s.WIM, id))
+	plan, err := rules.Decide(s.Tree, NewBacking(s.WIM, id))
 	if err != nil {
 		return pointerPlan{}, err
 	}

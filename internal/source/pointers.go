@@ -32,18 +32,19 @@ func (w wimBlobs) Blob(h winfile.SHA1) (*winfile.Blob, bool) {
 	return b, b != nil
 }
 
-// resolve replaces the pointer files of the tree by what they point to.
-func (s *Source) resolve(o *Options) error {
+// Resolve replaces the pointer files of a tree by what they point to, and compact files by their contents: all that can be, even if
+// others fail. The tree is s.Tree, or one that has some of its infos.
+func (s *Source) Resolve(t *winfile.Tree, o *Options) error {
 	overlay, err := wof.ReadOverlay(s.Tree)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}
-	pointers := s.pointers(o)
+	pointers := pointersOf(t, o)
 	p := &Pointers{Overlay: overlay, WIMs: make(map[uint64]*wim.Reader), Paths: make(map[uint64]string)}
-	res, err := wof.Resolve(s.Tree, overlay, func(id uint64) (wof.BlobSource, error) {
+	res, err := wof.Resolve(t, overlay, func(id uint64) (wof.BlobSource, error) {
 		r, path, err := s.openBacking(overlay, id, o)
 		if err != nil {
-			return s.knownInstead(id, o, err)
+			return knownInstead(t, id, o, err)
 		}
 		p.WIMs[id], p.Paths[id] = r, path
 		return wimBlobs{r}, nil
@@ -60,13 +61,13 @@ func (s *Source) resolve(o *Options) error {
 	return nil
 }
 
-// pointers lists the pointer files of the tree, if they are to be dereferenced.
-func (s *Source) pointers(o *Options) []*winfile.Info {
+// pointersOf lists the pointer files of the tree, if they are to be dereferenced.
+func pointersOf(t *winfile.Tree, o *Options) []*winfile.Info {
 	if !o.Dereference {
 		return nil
 	}
 	var list []*winfile.Info
-	for _, e := range s.Tree.All() {
+	for _, e := range t.All() {
 		if p := e.Info.Reparse; p != nil && p.Tag == winfile.TagWOF {
 			list = append(list, e.Info)
 		}
@@ -101,12 +102,12 @@ func (k knownBlobs) Blob(h winfile.SHA1) (*winfile.Blob, bool) {
 }
 
 // knownInstead does without the WIM of a data source, which cannot be had because of err, if all that its pointers name is known.
-func (s *Source) knownInstead(id uint64, o *Options, err error) (wof.BlobSource, error) {
+func knownInstead(t *winfile.Tree, id uint64, o *Options, err error) (wof.BlobSource, error) {
 	if o.Known == nil || !errors.Is(err, errNotAtHand) {
 		return nil, err
 	}
 	files, missing := 0, 0
-	for _, e := range s.Tree.All() {
+	for _, e := range t.All() {
 		if e.Info.Reparse == nil || e.Info.Reparse.Tag != winfile.TagWOF {
 			continue
 		}

@@ -227,7 +227,26 @@ func (s *Source) openVolume(ctx context.Context, selector string, o *Options) er
 	if err != nil {
 		return err
 	}
-	v, err := ntfs.NewReader(d.Section(s.Part), s.Part.Size)
+	return s.readVolume(ctx, o)
+}
+
+// FromDisk makes a source of a partition of an open disk. The disk stays whoever's opened it.
+func FromDisk(ctx context.Context, d *disk.Disk, p *disk.Partition, o *Options) (_ *Source, err error) {
+	if o == nil {
+		o = &Options{}
+	}
+	s := &Source{Kind: Volume, Path: d.Path, Disk: d, Part: p}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	return s, s.readVolume(ctx, o)
+}
+
+// readVolume makes the tree of the partition.
+func (s *Source) readVolume(ctx context.Context, o *Options) error {
+	v, err := ntfs.NewReader(s.Disk.Section(s.Part), s.Part.Size)
 	if err != nil {
 		return fmt.Errorf("%s: partition %d: %w", s.Path, s.Part.Number, err)
 	}
@@ -253,5 +272,5 @@ func (s *Source) openVolume(ctx context.Context, selector string, o *Options) er
 	if o.Raw {
 		return nil
 	}
-	return s.resolve(o)
+	return s.Resolve(s.Tree, o)
 }
