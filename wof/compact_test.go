@@ -453,13 +453,13 @@ func TestAlgorithmOf(t *testing.T) {
 // read back.
 func FuzzCompact(f *testing.F) {
 	for _, a := range algorithms {
-		for _, n := range []int{1, 5000, 70_000} {
+		for _, n := range []int{1, 5000, a.ChunkSize() + 100} {
 			f.Add(EncodeCompact(a, mixed(n), 1), uint32(a), uint32(n))
 		}
 	}
 	f.Add([]byte{1, 0, 0, 0, 2, 3}, uint32(0), uint32(4097))
 	f.Fuzz(func(t *testing.T, b []byte, a, size uint32) {
-		size %= 1 << 21
+		size %= 1 << 18
 		plain, err := expandSteps(Algorithm(a), b, int(size), 777)
 		r, rerr := NewCompactReader(bytes.NewReader(b), int64(len(b)), Algorithm(a), int64(size))
 		var random []byte
@@ -474,6 +474,9 @@ func FuzzCompact(f *testing.F) {
 		}
 		if !bytes.Equal(plain, random) || len(plain) != int(size) {
 			t.Fatalf("%d bytes in order, %d at random, want %d", len(plain), len(random), size)
+		}
+		if len(plain) > 16<<10 && Algorithm(a) == LZX {
+			return // slow, and the codec has targets of its own
 		}
 		again, err := expandSteps(Algorithm(a), EncodeCompact(Algorithm(a), plain, 2), len(plain), 1<<20)
 		if err != nil || !bytes.Equal(again, plain) {
