@@ -77,7 +77,7 @@ type Editor struct {
 var (
 	ErrDirty      = errors.New("the volume is marked dirty: let chkdsk repair it first")
 	ErrLog        = errors.New("the log is not clean: start the Windows of this volume and shut it down completely")
-	ErrHibernated = errors.New("Windows hibernates on this volume: start it and shut it down completely")
+	ErrHibernated = errors.New("the volume holds a Windows that hibernates: start it and shut it down completely")
 	ErrFull       = errors.New("the volume is full")
 )
 

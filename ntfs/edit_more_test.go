@@ -371,7 +371,7 @@ func TestEditRefuses(t *testing.T) {
 		"neither a pointer":        e.SetPlain("streams", nil),
 		"file already exists":      e.Add("STREAMS", &winfile.Info{}),
 		"not a name":               e.Add("many/..", &winfile.Info{}),
-		"Windows cannot open":      e.Add("a:b", &winfile.Info{}),
+		"that Windows cannot open": e.Add("a:b", &winfile.Info{}),
 		"with a slash or a NUL":    e.Add("a\x00b", &winfile.Info{}),
 		"is not a directory":       e.Add("streams/x", &winfile.Info{}),
 		"directory with unnamed":   e.Add("x", &winfile.Info{Attributes: winfile.AttrDirectory, Data: blobOf("x")}),

@@ -32,7 +32,7 @@ func (e *Editor) add(path string, info *winfile.Info) error {
 		return err
 	}
 	if strings.ContainsAny(name, windowsIllegal) {
-		return errors.New("Windows cannot open this name")
+		return errors.New("a name that Windows cannot open")
 	}
 	d, err := e.loadDir(dir)
 	if err != nil {

@@ -126,7 +126,6 @@ type editState struct {
 	data    string // of the unnamed stream; of a pointer or compact file, its size
 	reparse string
 	streams string
-	names   []string // of one file: filled where there are several
 }
 
 func (s *editState) String() string {
