@@ -23,7 +23,7 @@ import (
 const (
 	mib        = 1 << 20
 	sectorSize = 512
-	espSize    = 100 * mib // as Windows Setup makes it on disks of 512-byte sectors
+	espSize    = 100 * mib // as Windows Setup makes it on disks of 512-byte sectors, if the boot files do not need more
 	msrSize    = 16 * mib
 	firstPart  = 1 * mib
 )
@@ -61,6 +61,7 @@ type plan struct {
 	signature uint32
 	disk      guid.GUID // GPT
 	system    guid.GUID // GPT: of the partition with Windows
+	bootSize  int64     // of the partition with the boot files in bytes; 0 for BIOS, which needs none
 	parts     []Partition
 	bootPart  int // index in parts of what the firmware reads; that of Windows if there is no other
 	mainPart  int // index of the partition with Windows or with the WIM and the VHDs
@@ -68,6 +69,7 @@ type plan struct {
 	table *gpt.Table
 	boot  *fat.Layout
 	main  *ntfs.Layout
+	build *ntfs.BuildOptions // of main
 }
 
 // divide decides the partitions of a disk.
@@ -91,7 +93,7 @@ func (p *plan) divide() error {
 	case BIOS:
 		add("Windows", rest())
 	case Both:
-		add("boot", espSize)
+		add("boot", p.bootSize)
 		add("Windows", rest())
 	case UEFI:
 		return p.divideGPT()
@@ -118,7 +120,7 @@ func (p *plan) divideGPT() error {
 		size  int64
 		attrs uint64
 	}{
-		{"EFI system", gpt.TypeESP, guid.New(), espSize, 0},
+		{"EFI system", gpt.TypeESP, guid.New(), p.bootSize, 0},
 		{"Microsoft reserved", gpt.TypeMSR, guid.New(), msrSize, 0},
 		{"Windows", gpt.TypeBasicData, p.system, 0, 0},
 	} {

@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +67,8 @@ type System struct {
 
 	source *source.Source
 	facts  *winsys.Facts
-	file   string // its VHD, while it is not on the disk yet
+	file   string       // its VHD, while it is not on the disk yet
+	ids    [2]guid.GUID // of its loader and of what resumes it, the same in every boot store
 }
 
 // Result tells what was made.
@@ -125,7 +128,7 @@ type builder struct {
 	plan    *plan
 	boot    *System        // whose boot files the disk gets
 	bootSrc *source.Source // of BootFiles; may be nil
-	temp    string         // folder of the systems' VHDs
+	temp    *tempDir       // of the systems' VHDs; nil until it is needed
 	done    func()         // ends the compaction; may be nil
 }
 
@@ -140,8 +143,8 @@ func (b *builder) close() error {
 	if b.done != nil {
 		b.done()
 	}
-	if b.temp != "" {
-		errs = append(errs, os.RemoveAll(b.temp))
+	if b.temp != nil {
+		errs = append(errs, b.temp.remove())
 	}
 	return errors.Join(errs...)
 }
@@ -156,8 +159,11 @@ func (b *builder) open(ctx context.Context, images []string) error {
 		if err != nil {
 			return err
 		}
-		sys := &System{Image: image, source: s}
+		sys := &System{Image: image, source: s, ids: [2]guid.GUID{guid.New(), guid.New()}}
 		b.r.Systems = append(b.r.Systems, sys)
+		if sameFile(s.Path, b.target) {
+			return fmt.Errorf("%s is the source itself, want another target", b.target)
+		}
 		if sys.facts, err = winsys.Read(s.Tree); err != nil {
 			return fmt.Errorf("%s: %w", image, err)
 		}
@@ -172,13 +178,28 @@ func (b *builder) open(ctx context.Context, images []string) error {
 		}
 		sys.Title = sys.title()
 	}
-	if b.o.Title != "" && len(b.r.Systems) == 1 {
+	if b.o.Title != "" {
+		if len(b.r.Systems) > 1 {
+			return ui.Usage(errors.New("--title with several systems, want one: each has the name of its product"))
+		}
 		b.r.Systems[0].Title = b.o.Title
 	}
 	return nil
 }
 
-var architectures = map[int]string{0: "x86", 9: "x64", 12: "ARM64"}
+// sameFile reports whether two names lead to one file.
+func sameFile(a, b string) bool {
+	s, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	t, err := os.Stat(b)
+	return err == nil && os.SameFile(s, t)
+}
+
+const archX64 = 9 // of most UEFI firmware
+
+var architectures = map[int]string{0: "x86", archX64: "x64", 12: "ARM64"}
 
 // title is what the menu calls a system.
 func (s *System) title() string {
@@ -209,18 +230,16 @@ func (s *System) release() bcd.Release {
 
 // chooseBoot decides whose boot files the disk gets, and which firmware it is for.
 func (b *builder) chooseBoot(ctx context.Context) error {
-	b.boot = b.r.Systems[0]
-	for _, s := range b.r.Systems[1:] {
-		if s.facts.Build > b.boot.facts.Build {
-			b.boot = s
-		}
-	}
+	b.boot = slices.MaxFunc(b.r.Systems, b.compareBoot)
 	if b.o.BootFiles != "" {
 		src, err := source.Open(ctx, b.o.BootFiles, &source.Options{Warn: b.o.UI.Warn})
 		if err != nil {
 			return err
 		}
 		b.bootSrc = src
+		if sameFile(src.Path, b.target) {
+			return fmt.Errorf("%s is the source of the boot files, want another target", b.target)
+		}
 		facts, err := winsys.Read(src.Tree)
 		if facts == nil {
 			return errors.Join(fmt.Errorf("%s: no Windows to take boot files from", b.o.BootFiles), err)
@@ -253,6 +272,32 @@ func (b *builder) chooseBoot(ctx context.Context) error {
 	}
 	b.plan = &plan{format: b.r.Format, firmware: fw, signature: randomSignature(), disk: guid.New(), system: guid.New()}
 	return nil
+}
+
+// compareBoot is positive if the boot files of s suit better than those of t: first what serves the firmware that is asked for, then what is
+// newer, then what serves more machines.
+func (b *builder) compareBoot(s, t *System) int {
+	rank := func(s *System) []int {
+		bios, efi := hasBIOS(s.source.Tree, s.facts.Folder), hasEFI(s.source.Tree, s.facts.Folder) && removable[s.facts.Arch] != ""
+		serves := bios || efi
+		switch b.o.Firmware {
+		case BIOS:
+			serves = bios
+		case UEFI:
+			serves = efi
+		case Both:
+			serves = bios && efi
+		}
+		return []int{count(serves), s.facts.Build, count(efi), count(bios), count(s.facts.Arch == archX64)}
+	}
+	return slices.Compare(rank(s), rank(t))
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // menu is one boot store and where it belongs.
@@ -327,18 +372,62 @@ const (
 
 // size settles the size of the disk and its partitions. need is asked if the user gave none.
 func (b *builder) size(need func() (int64, error)) error {
+	p := b.plan
+	if p.firmware != BIOS {
+		n, err := b.bootNeed()
+		if err != nil {
+			return err
+		}
+		p.bootSize = max(espSize, n)
+	}
 	size := b.o.Size
 	if size == 0 {
 		n, err := need()
 		if err != nil {
 			return err
 		}
-		size = n + bootRoom
+		size = n + bootRoom + p.bootSize
 	}
-	p := b.plan
+	if size > math.MaxInt64-mib {
+		return fmt.Errorf("a disk of %d bytes is too large", size)
+	}
 	p.size = (size + mib - 1) / mib * mib
 	if err := p.divide(); err != nil {
 		return ui.Hint(err, "a larger --size may help")
+	}
+	return nil
+}
+
+// bootNeed is the size of a partition for the boot files, in bytes: they come from the image, and with every language and font they are many.
+func (b *builder) bootNeed() (int64, error) {
+	const cluster = 4096 // the largest that a FAT file system of this size has
+	t := emptyTree(b.boot.source.Tree)
+	if err := b.addBootFiles(t); err != nil {
+		return 0, err
+	}
+	n := int64(4 * mib) // stores, reserved sectors, folders
+	for _, e := range t.All() {
+		n += cluster
+		if e.Info.Data != nil {
+			n += (e.Info.Data.Size + cluster - 1) / cluster * cluster
+		}
+	}
+	return (n + n/8 + mib - 1) / mib * mib, nil // and the tables
+}
+
+// addBootFiles puts the boot files of the disk into a tree.
+func (b *builder) addBootFiles(t *winfile.Tree) error {
+	from, windows := b.boot.source.Tree, b.boot.facts.Folder
+	for _, m := range b.storePlaces() {
+		var err error
+		if m.efi {
+			err = addEFI(t, from, windows, b.boot.facts.Arch)
+		} else {
+			err = addBIOS(t, from, windows)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.boot.Image, err)
+		}
 	}
 	return nil
 }
@@ -359,17 +448,10 @@ func (b *builder) finish(ctx context.Context, main *winfile.Tree, devices []bcd.
 	if p.mainPart != 0 {
 		boot = emptyTree(main)
 	}
-	from, windows := b.boot.source.Tree, b.boot.facts.Folder
+	if err := b.addBootFiles(boot); err != nil {
+		return err
+	}
 	for _, m := range b.storePlaces() {
-		var err error
-		if m.efi {
-			err = addEFI(boot, from, windows, b.boot.facts.Arch)
-		} else {
-			err = addBIOS(boot, from, windows)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.boot.Image, err)
-		}
 		if err := b.addStore(boot, m, devices); err != nil {
 			return err
 		}
@@ -395,8 +477,18 @@ func (b *builder) finish(ctx context.Context, main *winfile.Tree, devices []bcd.
 	if err != nil {
 		return ui.Hint(err, "a larger --size may help")
 	}
-	p.main = layout
+	p.main, p.build = layout, build
 	return nil
+}
+
+// newIDs gives the ids of the system one after the other.
+func (s *System) newIDs() func() guid.GUID {
+	ids := s.ids[:]
+	return func() guid.GUID {
+		id := ids[0]
+		ids = ids[1:]
+		return id
+	}
 }
 
 // addStore puts a boot store into a tree.
@@ -418,11 +510,15 @@ func (b *builder) addStore(t *winfile.Tree, m menu, devices []bcd.Device) error 
 	}
 	for i, s := range b.r.Systems {
 		if m.efi && s.facts.Arch != b.boot.facts.Arch {
+			if b.plan.firmware == UEFI {
+				return ui.Hint(fmt.Errorf("%s: UEFI firmware for %s does not start it", s.Title, architectures[b.boot.facts.Arch]),
+					"leave it out, or use --firmware=both and start it by BIOS")
+			}
 			b.o.UI.Warn("%s: UEFI firmware for %s does not start it; it is in the BIOS menu only", s.Title, architectures[b.boot.facts.Arch])
 			continue
 		}
 		id, err := store.AddWindows(bcd.Windows{Release: s.release(), EFI: m.efi, X86: s.facts.Arch == 0, Device: devices[i],
-			SystemRoot: `\` + s.facts.Folder, Description: s.Title, DetectHAL: s.release() == bcd.Windows7}, nil)
+			SystemRoot: `\` + s.facts.Folder, Description: s.Title, DetectHAL: s.release() == bcd.Windows7}, s.newIDs())
 		if err != nil {
 			return err
 		}
@@ -439,6 +535,7 @@ func (b *builder) addStore(t *winfile.Tree, m menu, devices []bcd.Device) error 
 		}
 		for i, e := range dir.Children {
 			if winfile.EqualFold(e.Name, "BCD"+ext) {
+				e.Info.Links--
 				dir.Children = append(dir.Children[:i:i], dir.Children[i+1:]...)
 				break
 			}
@@ -475,7 +572,11 @@ func (b *builder) write(ctx context.Context) error {
 		return err
 	}
 	defer f.Abort()
-	if err := b.plan.write(ctx, f); err != nil {
+	p := b.o.UI.Start("write the disk", b.plan.main.DataBytes())
+	b.plan.build.Progress = p.Add
+	err = b.plan.write(ctx, f)
+	p.Done()
+	if err != nil {
 		return err
 	}
 	return f.Commit()

@@ -14,6 +14,7 @@ import (
 
 	"husk/bcd"
 	"husk/fat"
+	"husk/guid"
 	"husk/internal/disk"
 	"husk/internal/reftool"
 	"husk/internal/sample"
@@ -444,8 +445,8 @@ func TestPointers(t *testing.T) {
 	}
 	m := reftool.Machine{Disk: target}
 	m.Boot(t, "bootmgr of the image")
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(target), ".husk-install-*")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+	if left, err := os.ReadDir(filepath.Dir(target)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }
 
@@ -496,6 +497,30 @@ func TestRefusals(t *testing.T) {
 			t.Fatalf("%s: something was written", what)
 		}
 	}
+	for what, tt := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"title of several":  {Options{Wimboot: true, Title: "one"}, "--title"},
+		"no room for VHDs":  {Options{Wimboot: true, Size: 2 << 30, VHDSize: 1 << 30}, "could be written"},
+		"UEFI of another":   {Options{Wimboot: true, Firmware: UEFI, VHDSize: 1 << 30}, "UEFI firmware for x64 does not start it"},
+		"too large":         {Options{Wimboot: true, Size: 1<<63 - 1}, "too large"},
+		"VHDs too large":    {Options{Wimboot: true, VHDSize: 1 << 62}, "too large"},
+		"WIM as its target": {Options{Wimboot: true, Overwrite: true}, "the source itself"},
+	} {
+		pointers := images(t, true, "x86", "x64")
+		to := filepath.Join(t.TempDir(), "disk.img")
+		if tt.o.Overwrite {
+			to = pointers
+		}
+		tt.o.UI = quiet(t)
+		if _, err := Install(context.Background(), []string{pointers + ":1", pointers + ":2"}, to, &tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", what, err, tt.want)
+		}
+		if left, err := os.ReadDir(filepath.Dir(to)); err != nil || len(left) != count(tt.o.Overwrite) {
+			t.Errorf("%s: left behind: %v %v", what, left, err)
+		}
+	}
 	dry := Options{DryRun: true, UI: quiet(t)}
 	if r, err := Install(context.Background(), []string{wimFile + ":1"}, target, &dry); err != nil || len(r.Partitions) == 0 {
 		t.Errorf("dry run: %v", err)
@@ -505,5 +530,116 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := Install(context.Background(), []string{wimFile + ":1"}, target, &Options{UI: quiet(t)}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v, want fs.ErrExist", err)
+	}
+}
+
+// TestDryRun holds that nothing is written, in any mode.
+func TestDryRun(t *testing.T) {
+	dir := t.TempDir()
+	wimFile := images(t, true, "x64")
+	for _, o := range []Options{{}, {Firmware: UEFI}, {Wimboot: true}} {
+		o.DryRun, o.UI = true, quiet(t)
+		if _, err := Install(context.Background(), []string{wimFile + ":1"}, filepath.Join(dir, "disk.vhdx"), &o); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%+v: %v %v", o, left, err)
+		}
+	}
+}
+
+// TestManyBootFiles: fonts and languages that do not fit into the usual partition make it larger, and its file system holds them.
+func TestManyBootFiles(t *testing.T) {
+	src, err := source.Open(context.Background(), images(t, false, "x64")+":1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	fonts := &winfile.Info{Attributes: winfile.AttrArchive, Links: 1, Data: &winfile.Blob{Size: 80 << 20, Content: hostFile("not read")}}
+	if err := place(src.Tree, "Windows/Boot/Fonts/all.ttf", fonts); err != nil {
+		t.Fatal(err)
+	}
+	for _, fw := range []Firmware{UEFI, Both} {
+		facts, err := winsys.Read(src.Tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sys := &System{source: src, facts: facts, ids: [2]guid.GUID{{1}, {2}}}
+		b := &builder{o: &Options{Firmware: fw, Size: 4 << 30, UI: quiet(t)}, r: &Result{Systems: []*System{sys}, Format: FormatRaw}}
+		if err := errors.Join(b.chooseBoot(context.Background()), b.layOut(context.Background())); err != nil {
+			t.Fatalf("%s: %v", fw, err)
+		}
+		least := int64(80 << 20)
+		if fw == Both {
+			least *= 2 // one for each firmware
+		}
+		p := b.plan.parts[0]
+		if next := b.plan.parts[1]; next.Offset < p.Offset+p.Size || p.Size < max(least, espSize) {
+			t.Errorf("%s: %+v", fw, b.plan.parts)
+		}
+	}
+}
+
+// TestBootOfTheBest: of systems of one build, those boot files are taken that start more machines, wherever they stand.
+func TestBootOfTheBest(t *testing.T) {
+	wimFile := images(t, true, "x86", "x64")
+	target := filepath.Join(t.TempDir(), "disk.img")
+	r, err := Install(context.Background(), []string{wimFile + ":1", wimFile + ":2"}, target, &Options{Wimboot: true, VHDSize: 1 << 30, UI: quiet(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.BootFrom != wimFile+":2" || r.Firmware != Both {
+		t.Errorf("boot files of %s for %s", r.BootFrom, r.Firmware)
+	}
+	boot, _, _ := volumes(t, target)
+	for path, want := range map[string][]string{"Boot/BCD": {r.Systems[0].Entry, r.Systems[1].Entry}, "EFI/Microsoft/Boot/BCD": {r.Systems[1].Entry}} {
+		entries, err := store(t, boot, path).Entries()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range entries {
+			got = append(got, bcd.Alias(e.ID))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestLeftovers: what an install left that was killed goes with the next one of the same target; what is in use stays.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "disk.img")
+	killed := target + tempMark + "1"
+	if err := errors.Join(os.Mkdir(killed, 0o700), os.WriteFile(filepath.Join(killed, lockName), nil, 0o600),
+		os.WriteFile(filepath.Join(killed, "win.vhd"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := newTempDir(filepath.Join(dir, "other.img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := newTempDir(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := newTempDir(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(killed); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder of a killed install: %v", err)
+	}
+	for _, d := range []*tempDir{other, mine, again} {
+		if _, err := os.Stat(d.name); err != nil {
+			t.Error(err)
+		}
+		if err := d.remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
 	}
 }

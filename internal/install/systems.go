@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,8 +47,19 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 		each = deploy.DefaultSize
 	}
 	// Windows grows a dynamic VHD that it starts from to its full size: there must be room.
-	if err := b.size(func() (int64, error) { return st.Size() + int64(len(b.r.Systems))*(each+mib) + bootRoom, nil }); err != nil {
+	need := st.Size()
+	for range b.r.Systems {
+		if each > math.MaxInt64/4-need {
+			return fmt.Errorf("%d systems of %d bytes: too large", len(b.r.Systems), each)
+		}
+		need += each + each/512 + mib // with its bitmaps
+	}
+	if err := b.size(func() (int64, error) { return need + bootRoom, nil }); err != nil {
 		return err
+	}
+	if has := b.plan.parts[b.plan.mainPart].Size; has < need {
+		return ui.Hint(fmt.Errorf("%d bytes for the WIM and the VHDs, want %d: Windows starts from a VHD only if all of it could be written", has, need),
+			"choose a larger --size or a smaller --vhd-size")
 	}
 	var devices []bcd.Device
 	for _, s := range b.r.Systems {
@@ -119,14 +131,17 @@ func (b *builder) makeSystem(ctx context.Context, s *System, size int64) (int64,
 			return 0, err
 		}
 	}
-	if b.temp == "" && !b.o.DryRun {
-		dir, err := os.MkdirTemp(filepath.Dir(b.target), ".husk-install-*")
-		if err != nil {
-			return 0, err
+	dir := filepath.Dir(b.target)
+	if !b.o.DryRun {
+		if b.temp == nil {
+			var err error
+			if b.temp, err = newTempDir(b.target); err != nil {
+				return 0, err
+			}
 		}
-		b.temp = dir
+		dir = b.temp.name
 	}
-	s.file = filepath.Join(b.temp, strings.ReplaceAll(strings.Trim(s.Path, `\`), `\`, "-"))
+	s.file = filepath.Join(dir, strings.ReplaceAll(strings.Trim(s.Path, `\`), `\`, "-"))
 	location := wof.NewMBRLocation(b.plan.signature, uint64(b.plan.parts[b.plan.mainPart].Offset), wimPath)
 	if b.plan.firmware == UEFI {
 		location = wof.NewGPTLocation(b.plan.disk, b.plan.system, wimPath)
