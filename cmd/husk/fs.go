@@ -11,9 +11,10 @@ import (
 func newFS(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fs COMMAND FILE[:IMAGE] [PATH]",
-		Short: a.ui.T("Look into WIM images, volumes, disks and folders: list, copy out, find, explain"),
+		Short: a.ui.T("Look into WIM images, volumes, disks and folders, and change the files of a volume in place"),
 		Long: a.ui.T(`FILE[:IMAGE] is a WIM with an image number or name, a VHD, disk image or block device with a partition number, or a folder.
-PATH is inside it; either slash separates, case does not matter, and short names count.`),
+PATH is inside it; either slash separates, case does not matter, and short names count. The commands that change something want a volume
+that nothing has mounted; a cut at any moment leaves every file as it was or as it is to be.`),
 		Example: `  husk fs ls -l wimboot.wim:1 /Windows
   husk fs stat x64/win7.vhd /Windows/notepad.exe
   husk fs du x64/win7.vhd / --depth=2
@@ -23,6 +24,7 @@ PATH is inside it; either slash separates, case does not matter, and short names
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newList(a), newCat(a), newCopyOut(a), newTree(a), newStat(a), newFind(a), newUsage(a))
+	c.AddCommand(newPut(a), newMkdir(a), newRemove(a), newCompactInPlace(a), newPlainInPlace(a), newPointerInPlace(a))
 	return c
 }
 
