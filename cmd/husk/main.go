@@ -136,7 +136,7 @@ Windows tool.`),
 		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", belowRoot(c))
 	})
 	root.AddCommand(
-		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newDisk(a), newBoot(a), newDriver(a), newInstall(a), newDocs(a, root),
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newDisk(a), newBoot(a), newDriver(a), newRAM(a), newInstall(a), newDocs(a, root),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))

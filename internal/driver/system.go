@@ -47,9 +47,15 @@ func Open(ctx context.Context, spec string, warn func(format string, args ...any
 	s.hivePath = dir + "/System32/config/SYSTEM"
 	if s.hasPointers(dir) {
 		s.resolved, s.absent = source.Open(ctx, spec, &source.Options{Exclude: unneeded})
+		if s.absent != nil {
+			s.resolved = nil
+		}
 	}
-	if s.Facts, err = winsys.Read(s.tree()); err != nil {
+	if s.Facts, err = winsys.Read(s.tree()); err != nil && s.absent == nil {
 		return nil, fmt.Errorf("%s: %w", src.Path, err)
+	}
+	if s.Facts.Arch < 0 {
+		s.Facts.Arch = ArchOf(s.tree(), dir)
 	}
 	if s.Hive, err = winsys.OpenHive(s.tree(), s.hivePath); err != nil {
 		return nil, fmt.Errorf("%s: %w", src.Path, err)
