@@ -57,7 +57,7 @@ const (
 // ErrFormat is wrapped by errors of files that are no program files, or damaged ones.
 var ErrFormat = errors.New("pe: not a program file")
 
-// Read reads a file of size bytes.
+// Read reads a file of size bytes. A file whose version or signature cannot be read gives the rest of what it says beside the error.
 func Read(r io.ReaderAt, size int64) (info *Info, err error) {
 	f, err := pe.NewFile(io.NewSectionReader(r, 0, size))
 	if err != nil {
@@ -70,10 +70,10 @@ func Read(r io.ReaderAt, size int64) (info *Info, err error) {
 		return nil, fmt.Errorf("%w: imports: %w", ErrFormat, err)
 	}
 	if info.FileVersion, err = p.version(); err != nil {
-		return nil, fmt.Errorf("%w: version resource: %w", ErrFormat, err)
+		return info, fmt.Errorf("%w: version resource: %w", ErrFormat, err)
 	}
 	if err := p.certificates(info); err != nil {
-		return nil, fmt.Errorf("%w: certificates: %w", ErrFormat, err)
+		return info, fmt.Errorf("%w: certificates: %w", ErrFormat, err)
 	}
 	return info, nil
 }

@@ -36,6 +36,17 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestNoVersion: what a loader needs is there even if the version resource is damaged.
+func TestNoVersion(t *testing.T) {
+	b := petest.Build([]string{"ntoskrnl.exe"}, [4]uint16{10})
+	at := bytes.Index(b, le.AppendUint32(nil, fixedSignature))
+	b[at] ^= 1
+	info, err := Read(bytes.NewReader(b), int64(len(b)))
+	if !errors.Is(err, ErrFormat) || info == nil || !slices.Equal(info.Imports, []string{"ntoskrnl.exe"}) {
+		t.Errorf("%+v %v", info, err)
+	}
+}
+
 func TestDigests(t *testing.T) {
 	b := petest.Build(nil, [4]uint16{1})
 	cert := make([]byte, 8)
@@ -89,7 +100,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(petest.Build([]string{"a.dll", "b.dll"}, [4]uint16{1, 2, 3, 4}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		info, err := Read(bytes.NewReader(b), int64(len(b)))
-		if (info == nil) == (err == nil) {
+		if info == nil && err == nil || err != nil && !errors.Is(err, ErrFormat) {
 			t.Fatalf("%v %v", info, err)
 		}
 	})

@@ -260,8 +260,8 @@ func importsOf(b *winfile.Blob) ([]string, error) {
 		return nil, err
 	}
 	info, err := pe.Read(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
+	if info == nil {
 		return nil, err
 	}
-	return info.Imports, nil
+	return info.Imports, nil // which no loader asks the version or the signature for
 }

@@ -1,6 +1,7 @@
 package bootset
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,8 @@ func system(t *testing.T, drivers map[string]string) []byte {
 
 func TestFind(t *testing.T) {
 	tree := &winfile.Tree{Root: &winfile.Entry{Info: &winfile.Info{Attributes: winfile.AttrDirectory, Links: 1}}}
+	damaged := petest.Build([]string{"helper.sys"}, [4]uint16{1})
+	damaged[bytes.Index(damaged, []byte{0xbd, 0x04, 0xef, 0xfe})] = 0 // of the version resource
 	program := func(imports ...string) []byte { return petest.Build(imports, [4]uint16{6, 1, 7601, 1}) }
 	for name, data := range map[string][]byte{
 		"Windows/System32/kernel32.dll":          program("ntdll.dll"),
@@ -85,7 +88,7 @@ func TestFind(t *testing.T) {
 		"Windows/System32/drivers/classpnp.sys":  program("ntoskrnl.exe"),
 		"Windows/System32/drivers/later.sys":     program("notneeded.sys"),
 		"Windows/System32/drivers/notneeded.sys": program(),
-		"Windows/odd/vendor.sys":                 program("helper.sys"),
+		"Windows/odd/vendor.sys":                 damaged,
 		"Windows/odd/helper.sys":                 program(),
 		"Windows/System32/winload.exe":           []byte("not a program that can be read"),
 		"Windows/System32/zh-CN/winload.exe.mui": program(),
