@@ -79,7 +79,10 @@ is replaced in place.`),
 }
 
 func (a *app) setValue(h *registry.Hive, rest []string, kind, file string) error {
-	path := h.Path(rest[0])
+	path, err := h.Place(rest[0])
+	if err != nil {
+		return err
+	}
 	k, err := h.Root().Create(path)
 	if err != nil || len(rest) == 1 {
 		return err

@@ -220,12 +220,32 @@ func fullName(name string) string {
 // use.
 func (h *Hive) Path(path string) string {
 	path = strings.Trim(path, `\`)
-	first, rest, more := strings.Cut(path, `\`)
+	first, _, _ := strings.Cut(path, `\`)
 	if up := strings.ToUpper(first); strings.HasPrefix(up, "HKEY_") || rootNames[up] != "" {
 		if below, err := h.Relative(path, h.Prefix()); err == nil {
 			return below
 		}
 	}
+	return h.inSet(path)
+}
+
+// Place is Path for a key that is to be made: a full name that is not below the root of the hive is an error, where Path would take it for
+// the name of a key.
+func (h *Hive) Place(path string) (string, error) {
+	below := h.Path(path)
+	first, _, _ := strings.Cut(below, `\`)
+	if up := strings.ToUpper(first); !strings.HasPrefix(up, "HKEY_") && rootNames[up] == "" {
+		return below, nil
+	}
+	if _, err := h.Root().Subkey(first); err == nil {
+		return below, nil // there is a key of such a name
+	}
+	return h.Relative(path, h.Prefix())
+}
+
+// inSet makes CurrentControlSet at the start of a path the set that Windows would use.
+func (h *Hive) inSet(path string) string {
+	first, rest, more := strings.Cut(path, `\`)
 	if h.set == "" || !winfile.EqualFold(first, currentSet) {
 		return path
 	}
@@ -249,6 +269,9 @@ func (h *Hive) CanSave() error {
 	switch {
 	case h.file != "":
 		return atomicfile.Check(h.file, true)
+	case h.source.Kind != source.WIM && h.source.NTFS == nil:
+		return ui.Hint(fmt.Errorf("%s: changing volumes that are not NTFS: %w", h.source.Path, errors.ErrUnsupported),
+			"write a changed copy with --output and put it into the volume")
 	case h.source.Kind == source.WIM:
 		return ui.Hint(fmt.Errorf("%s: %w", h.Name, errWIM), "apply the image to a disk, change the hive there and capture it again; or write a changed copy with --output")
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"husk/internal/reftool"
+	"husk/internal/source"
 	"husk/regf"
 )
 
@@ -76,6 +77,34 @@ func TestPaths(t *testing.T) {
 	} {
 		if got := open(t, hiveFile(t, name)).Prefix(); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestPlace(t *testing.T) {
+	h := open(t, hiveFile(t, "SYSTEM"))
+	for in, want := range map[string]string{`New\Key`: `New\Key`, `hklm\system\CurrentControlSet\New`: `ControlSet003\New`, ``: ``} {
+		if got, err := h.Place(in); got != want || err != nil {
+			t.Errorf("%s: %s %v, want %s", in, got, err, want)
+		}
+	}
+	for _, in := range []string{`HKLM\SOFTWARE\x`, `HKCU\Environment`, `HKEY_USERS`, `HKLM`} {
+		if got, err := h.Place(in); err == nil {
+			t.Errorf("%s would be made as %q", in, got)
+		}
+	}
+	must(h.Root().Create("HKLM"))(t)
+	if got, err := h.Place(`HKLM\x`); got != `HKLM\x` || err != nil {
+		t.Errorf("below a key that is called so: %s %v", got, err)
+	}
+}
+
+// TestCannotSave: what Save would refuse in the end is refused before anything is said to be changed.
+func TestCannotSave(t *testing.T) {
+	for _, s := range []*source.Source{{Kind: source.Volume, Path: "esp.img"}, {Kind: source.WIM, Path: "a.wim"}} {
+		h := &Hive{Hive: must(regf.New(3, "ROOT"))(t), source: s, path: "BCD"}
+		if h.CanSave() == nil || h.Save() == nil {
+			t.Errorf("%s would be changed", s.Path)
 		}
 	}
 }
