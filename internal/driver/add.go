@@ -302,9 +302,17 @@ func (p *Plan) applyVolume(hive []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	e, err := ntfs.OpenEditor(d.Part(part), part.Size, ntfs.FileJournal(src.Path+journalMark), nil)
+	journal := ntfs.FileJournal(src.Path + journalMark)
+	pending, err := journal.Load()
+	if err != nil {
+		return err
+	}
+	e, err := ntfs.OpenEditor(d.Part(part), part.Size, journal, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", src.Path, err)
+	}
+	if len(pending) > 0 { // the plan was made from a volume in the middle of a change
+		return ui.Hint(fmt.Errorf("%s: a change that was interrupted has been completed or dropped first", src.Path), "run the command again")
 	}
 	steps := []func() error{func() error { return p.editFile(e) }}
 	if len(p.Changes) > 0 {

@@ -149,9 +149,12 @@ func add(t *testing.T, target, file string) *Plan {
 	return p
 }
 
-func TestAddToVolume(t *testing.T) {
-	ctx := context.Background()
-	layout, err := ntfs.NewLayout(system(t), &ntfs.BuildOptions{Size: 64 << 20})
+const volumeSize = 64 << 20
+
+// volume is a bare NTFS volume with the system.
+func volume(t *testing.T) string {
+	t.Helper()
+	layout, err := ntfs.NewLayout(system(t), &ntfs.BuildOptions{Size: volumeSize})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,10 +163,15 @@ func TestAddToVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := errors.Join(f.Truncate(64<<20), layout.Write(ctx, f)); err != nil {
+	if err := errors.Join(f.Truncate(volumeSize), layout.Write(context.Background(), f), f.Close()); err != nil {
 		t.Fatal(err)
 	}
+	return image
+}
+
+func TestAddToVolume(t *testing.T) {
+	ctx := context.Background()
+	image := volume(t)
 	file, content := driverFile(t)
 	p := add(t, image, file)
 	if p.File != FileNew || len(p.Sets) != 2 || len(p.Changes) != 2*len(builtin()) {
@@ -183,7 +191,7 @@ func TestAddToVolume(t *testing.T) {
 	if !bytes.Equal(before, after) {
 		t.Error("the second run changed the volume")
 	}
-	v, err := ntfs.NewReader(f, 64<<20)
+	v, err := ntfs.NewReader(bytes.NewReader(after), volumeSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,5 +247,29 @@ func TestAllOrNothingInFolder(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "Windows", "System32", "drivers", "wofadk.sys")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the driver is there without its service: %v", err)
+	}
+}
+
+// TestPendingJournal writes nothing by a plan of a volume in the middle of a change: that is finished, and the command is to be run again.
+func TestPendingJournal(t *testing.T) {
+	image := volume(t)
+	file, _ := driverFile(t)
+	s, err := Open(context.Background(), image, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p, err := s.Plan(file, "", t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(image+journalMark, []byte("HUSKJRNL"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Fatalf("%v, want it to tell of the interrupted change", err)
+	}
+	if p := add(t, image, file); p.File != FileNew {
+		t.Errorf("after it: file %s, want %s", p.File, FileNew)
 	}
 }
