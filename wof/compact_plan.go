@@ -12,6 +12,7 @@ type CompactOptions struct {
 	Config    *capconf.Config // taken in place of the image's and of BootList: the user's word; may be nil
 	Build     int             // Windows build of the image, 0 if not known
 	BIOS      bool            // a BIOS boot manager shall start it, which reads no compact files: BootList stays plain
+	Early     []string        // slash paths of what this system reads before Windows' own driver runs: treated as BootList is
 	MaxSize   int64           // of a compact file, in bytes; 0 means MaxBacked, which is also the most
 }
 
@@ -69,6 +70,9 @@ func NewCompactRules(tree *winfile.Tree, opts *CompactOptions) (*CompactRules, e
 	}
 	r.add(Rewritten, rewritten())
 	r.finish(config)
+	if r.List != GivenList {
+		r.early = infos(tree, opts.Early)
+	}
 	if !r.BootList && r.boot != r.algorithm {
 		r.loader = capconf.NewMatcher(BootList())
 	}
@@ -95,7 +99,7 @@ func (r *CompactRules) Decide(tree *winfile.Tree) *CompactPlan {
 			continue
 		}
 		reason, pattern := r.judge(path, i)
-		if reason == Backed && r.loader != nil && r.loader.Match(path) >= 0 {
+		if reason == Backed && r.forLoader(path, i) {
 			p.loader[i] = struct{}{}
 		}
 		if _, again := backed[i]; again {
@@ -118,6 +122,15 @@ func (r *CompactRules) Decide(tree *winfile.Tree) *CompactPlan {
 	return p
 }
 
+// forLoader reports whether a file is to be in the form that loaders read.
+func (r *CompactRules) forLoader(path string, i *winfile.Info) bool {
+	if r.loader == nil {
+		return false
+	}
+	_, early := r.early[i]
+	return early || r.loader.Match(path) >= 0
+}
+
 // judge gives the verdict for one name of a file.
 func (r *CompactRules) judge(path string, i *winfile.Info) (Reason, capconf.Pattern) {
 	if reason := intrinsic(i); reason != Backed {
@@ -128,7 +141,7 @@ func (r *CompactRules) judge(path string, i *winfile.Info) (Reason, capconf.Patt
 			return StreamTaken, capconf.Pattern{}
 		}
 	}
-	if reason, pattern := r.byName(path); reason != Backed {
+	if reason, pattern := r.byName(path, i); reason != Backed {
 		return reason, pattern
 	}
 	if i.Data.Size > r.maxSize {

@@ -80,7 +80,7 @@ func (r *Rules) judge(path string, i *winfile.Info, source Source) (Reason, capc
 	if reason := intrinsic(i); reason != Backed {
 		return reason, capconf.Pattern{}, nil
 	}
-	if reason, pattern := r.byName(path); reason != Backed {
+	if reason, pattern := r.byName(path, i); reason != Backed {
 		return reason, pattern, nil
 	}
 	reason := Backed

@@ -16,6 +16,7 @@ const (
 	SystemHive                 // registry hive SYSTEM or its logs
 	Prepopulate                // [PrepopulateList] of the image's or the given configuration
 	BootFile                   // built-in list of what loaders read before pointers work
+	Early                      // read at start before pointers work, as the system itself tells
 	TooLarge                   // over the size limit
 	NotInWIM                   // content is not in the WIM, or its SHA-1 not known
 	Unusable                   // its WIM cannot back files, see CheckWIM
@@ -38,6 +39,7 @@ var reasonText = [reasonCount]struct{ token, text string }{
 	SystemHive:   {"system-hive", "SYSTEM registry hive"},
 	Prepopulate:  {"prepopulate", "in the PrepopulateList"},
 	BootFile:     {"boot-file", "in the built-in list of boot files"},
+	Early:        {"early", "read at start, before the driver for such files runs"},
 	TooLarge:     {"too-large", "too large for a pointer file"},
 	NotInWIM:     {"not-in-wim", "content is not in the WIM"},
 	Unusable:     {"unusable-wim", "content is in a WIM that cannot back files"},

@@ -16,6 +16,7 @@ type RuleOptions struct {
 	Config  *capconf.Config // taken alone, in place of the image's and of BootList: the user's word; may be nil
 	Build   int             // Windows build of the image, 0 if not known; below 9600 its loader needs BootList too
 	BIOS    bool            // a BIOS boot manager shall start it, which reads no pointers: BootList too
+	Early   []string        // slash paths of what this system reads before pointers work; taken where BootList is
 	MaxSize int64           // of a pointer file, in bytes; 0 means MaxBacked, which is also the most
 }
 
@@ -39,6 +40,7 @@ type Rules struct {
 	patterns []capconf.Pattern
 	reasons  []Reason // of each pattern
 	matcher  *capconf.Matcher
+	early    map[*winfile.Info]struct{}
 	maxSize  int64
 }
 
@@ -55,8 +57,22 @@ func NewRules(tree *winfile.Tree, opts *RuleOptions) (*Rules, error) {
 	}
 	r.BootList = r.List == BuiltInList || r.List == ImageList && (opts.BIOS || opts.Build > 0 && opts.Build < firstPointerBuild)
 	r.add(SystemHive, capconf.MustPatterns(`\Windows\System32\config\SYSTEM*`)) // is changed after the files are in place
+	if r.BootList {
+		r.early = infos(tree, opts.Early)
+	}
 	r.finish(config)
 	return r, nil
+}
+
+// infos are the files at paths of a tree, by whatever name they are judged.
+func infos(tree *winfile.Tree, paths []string) map[*winfile.Info]struct{} {
+	set := make(map[*winfile.Info]struct{}, len(paths))
+	for _, p := range paths {
+		if e := tree.Lookup(p); e != nil {
+			set[e.Info] = struct{}{}
+		}
+	}
+	return set
 }
 
 // lists finds the configuration: the given one, or the image's; nil if there is none.
@@ -133,9 +149,12 @@ func intrinsic(i *winfile.Info) Reason {
 }
 
 // byName judges one of a file's names.
-func (r *Rules) byName(path string) (Reason, capconf.Pattern) {
+func (r *Rules) byName(path string, info *winfile.Info) (Reason, capconf.Pattern) {
 	if i := r.matcher.Match(path); i >= 0 {
 		return r.reasons[i], r.patterns[i]
+	}
+	if _, ok := r.early[info]; ok && r.BootList {
+		return Early, capconf.Pattern{}
 	}
 	return Backed, capconf.Pattern{}
 }

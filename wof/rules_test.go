@@ -311,6 +311,58 @@ func TestNewRules(t *testing.T) {
 	}
 }
 
+// TestEarly: what the system itself tells is plain where the built-in list is, whatever name of the file is judged first.
+func TestEarly(t *testing.T) {
+	driver := plainInfo("driver")
+	driver.Links = 2
+	tree := makeTree(file{"Windows/a.sys", driver}, file{"Windows/odd/driver.sys", driver}, file{"Windows/other.sys", plainInfo("other")})
+	w := fakeWIM{}
+	w.put(driver.Data, nil)
+	w.put(tree.Lookup("Windows/other.sys").Info.Data, nil)
+	given, _, err := capconf.Parse([]byte("[PrepopulateList]\n\\x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := []string{"windows/ODD/driver.sys", "Windows/gone.sys"}
+	for _, tt := range []struct {
+		o    RuleOptions
+		want int
+	}{{RuleOptions{Early: early}, 1}, {RuleOptions{Early: early, Config: given}, 0}, {RuleOptions{}, 0}} {
+		r, err := NewRules(tree, &tt.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := r.Decide(tree, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Total(Early).Files; got != tt.want || p.Total(Backed).Files != 2-tt.want {
+			t.Errorf("%+v: %d early, %d pointers", tt.o, got, p.Total(Backed).Files)
+		}
+		if tt.want == 1 && (p.Plain[0].Path != "Windows/a.sys" || p.Plain[0].Reason != Early) {
+			t.Errorf("%+v", p.Plain)
+		}
+	}
+	for _, tt := range []struct {
+		o     CompactOptions
+		plain int
+		algo  Algorithm // of the driver if it is compact
+	}{
+		{CompactOptions{Algorithm: LZX, BIOS: true, Build: 19045, Early: early}, 1, 0},
+		{CompactOptions{Algorithm: LZX, Build: 17763, Early: early}, 0, XPRESS4K},
+		{CompactOptions{Algorithm: LZX, Build: 17763}, 0, LZX},
+	} {
+		r, err := NewCompactRules(tree, &tt.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := r.Decide(tree)
+		if a, ok := p.Algorithm(driver); p.Total(Early).Files != tt.plain || ok != (tt.plain == 0) || a != tt.algo {
+			t.Errorf("%+v: %d early, %v %v", tt.o, p.Total(Early).Files, a, ok)
+		}
+	}
+}
+
 func TestNewRulesErrors(t *testing.T) {
 	const ini = "Windows/System32/WimBootCompress.ini"
 	encrypted := plainInfo("x")

@@ -4,8 +4,10 @@ import (
 	"fmt"
 
 	"husk/capconf"
+	"husk/internal/bootset"
 	"husk/internal/source"
 	"husk/internal/ui"
+	"husk/internal/winsys"
 	"husk/wim"
 	"husk/winfile"
 	"husk/wof"
@@ -53,7 +55,12 @@ func rulesFor(s *source.Source, wb *Wimboot, u *ui.UI) (*wof.Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := wof.NewRules(s.Tree, &wof.RuleOptions{BIOS: !wb.UEFI, Config: conf, Build: buildOf(s)})
+	o := &wof.RuleOptions{BIOS: !wb.UEFI, Config: conf, Build: buildOf(s)}
+	const firstPointers = 9600 // Windows 8.1: its loader reads them under UEFI
+	if conf == nil && (o.BIOS || o.Build < firstPointers) {
+		o.Early = Early(s.Tree, u)
+	}
+	rules, err := wof.NewRules(s.Tree, o)
 	if err != nil {
 		return nil, ui.Hint(err, "give a configuration with --config=FILE")
 	}
@@ -70,12 +77,25 @@ func ReadConfig(path string, u *ui.UI) (*capconf.Config, error) {
 	return conf, err
 }
 
-// buildOf is the Windows build of the image, 0 if it is not known.
+// Early are the files of the system in a tree that are read before its driver for pointers and compact files runs, as its registry and its
+// drivers tell: no list of names knows those of every maker. What cannot be read is a warning.
+func Early(t *winfile.Tree, u *ui.UI) []string {
+	set, err := bootset.Find(t)
+	if err != nil {
+		u.Warn("not all that the system reads at start could be found: %v", err)
+	}
+	return set.Paths()
+}
+
+// buildOf is the Windows build of the image, from its WIM or else from its registry; 0 if neither tells.
 func buildOf(s *source.Source) int {
 	if s.Image != nil {
-		if w := s.Image.Info().Windows; w != nil {
+		if w := s.Image.Info().Windows; w != nil && w.Build > 0 {
 			return w.Build
 		}
+	}
+	if facts, _ := winsys.Read(s.Tree); facts != nil { // what it could not read it does not tell
+		return facts.Build
 	}
 	return 0
 }

@@ -60,9 +60,11 @@ func compact(ctx context.Context, s *source.Source, target string, build *ntfs.B
 	if err != nil {
 		return nil, err
 	}
-	rules, err := wof.NewCompactRules(s.Tree, &wof.CompactOptions{
-		Algorithm: o.Compact.Algorithm, Config: conf, Build: buildOf(s), BIOS: !o.Compact.UEFI,
-	})
+	co := &wof.CompactOptions{Algorithm: o.Compact.Algorithm, Config: conf, Build: buildOf(s), BIOS: !o.Compact.UEFI}
+	if conf == nil {
+		co.Early = Early(s.Tree, o.UI)
+	}
+	rules, err := wof.NewCompactRules(s.Tree, co)
 	if err != nil {
 		return nil, ui.Hint(err, "give a configuration with --config=FILE")
 	}
