@@ -1,12 +1,22 @@
 package ramdisk
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"husk/bcd"
+	"husk/internal/reftool"
 	"husk/internal/sample"
+	"husk/internal/ui"
 	"husk/internal/winsys"
+	"husk/ntfs"
 	"husk/winfile"
 )
 
@@ -220,5 +230,77 @@ func TestDropKeepsTheOverlay(t *testing.T) {
 	}
 	if s.tree.Lookup("System Volume Information/WimOverlay.dat") == nil {
 		t.Error("WimOverlay.dat went")
+	}
+}
+
+// TestMakeFromBareVolume makes a raw image of a system on a volume without partition table, and has the programs of ntfs-3g and
+// hivex read it.
+func TestMakeFromBareVolume(t *testing.T) {
+	ctx := context.Background()
+	s := loaded(t, "x64")
+	service(t, s, "svbusx64", "", 0)
+	b, err := s.hive.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(s.hivePath, &winfile.Info{Links: 1, Data: winfile.NewBlob(b)})
+	s.put("Windows/System32/drivers/svbusx64.sys", &winfile.Info{Links: 1, Data: winfile.NewBlob([]byte("driver"))})
+	layout, err := ntfs.NewLayout(s.tree, &ntfs.BuildOptions{Size: 256 << 20, Label: "系统", Serial: 0x1122334455667788})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	from, target, part := filepath.Join(dir, "volume.img"), filepath.Join(dir, "ram.img"), filepath.Join(dir, "part.img")
+	f, err := os.Create(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(256<<20), layout.Write(ctx, f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Make(ctx, from, target, &Options{Raw: true, Free: 8 << 20, UI: ui.New(nil, io.Discard, io.Discard, "en")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.FreeBytes < 8<<20 || r.DiskBytes > 64<<20 || r.Signature == 0 || len(r.Drivers) != 1 || r.FileBytes != r.DiskBytes {
+		t.Errorf("disk of %d, %d free, signature %#x, drivers %v, file of %d", r.DiskBytes, r.FreeBytes, r.Signature, r.Drivers, r.FileBytes)
+	}
+	image, err := os.ReadFile(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(part, image[partitionStart:], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reftool.Run(t, "sfdisk", "-V", target)
+	reftool.Run(t, "ntfsfix", "-n", part)
+	if out := string(reftool.Run(t, "ntfsinfo", "-mf", part)); !strings.Contains(out, "系统") {
+		t.Errorf("ntfsinfo has no label in\n%s", out)
+	}
+	want, err := s.tree.Lookup("Windows/Boot/PCAT/bootmgr").Info.Data.ReadAll(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reftool.Run(t, "ntfscat", "-f", part, "/bootmgr"); string(got) != string(want) {
+		t.Errorf("ntfscat reads %d bytes of bootmgr, want %d", len(got), len(want))
+	}
+	hive := filepath.Join(dir, "SYSTEM")
+	if err := os.WriteFile(hive, []byte(reftool.Run(t, "ntfscat", "-f", part, "/Windows/System32/config/SYSTEM")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := string(reftool.Run(t, "reglookup", "-p", "/MountedDevices", hive))
+	id := ""
+	for _, c := range mbrIdentity(r.Signature, partitionStart) {
+		if c < 0x20 || c > 0x7e || strings.ContainsRune(`%,"\`, rune(c)) {
+			id += fmt.Sprintf("%%%02X", c)
+		} else {
+			id += string(rune(c))
+		}
+	}
+	if !strings.Contains(out, `C:,BINARY,`+id) {
+		t.Errorf("C: is not the new volume %s in\n%s", id, out)
+	}
+	if _, err := Make(ctx, from, target, &Options{UI: ui.New(nil, io.Discard, io.Discard, "en")}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("%v, want it to spare the image that is there", err)
 	}
 }
