@@ -29,8 +29,9 @@ type EditOptions struct {
 // [Editor.Commit] makes all changes since the last one durable, or none of them:
 //
 //	contents     have gone to clusters that are free on the disk
-//	journal      the new bytes of every changed record, index block and bitmap, with a checksum. Once it is durable the changes
-//	             are made, whatever happens: the next OpenEditor with this journal writes them again
+//	journal      the new bytes of every changed record, index block and bitmap, and checksums of the contents. Once it is durable the
+//	             changes are made, whatever happens: the next OpenEditor with this journal writes them again, unless somebody
+//	             else has used the volume meanwhile
 //	dirty flag   of $Volume is set, and $LogFile filled with 0xff: stale log records must not be applied to changed records
 //	bitmaps      bits of what becomes used
 //	fresh        records and index blocks that were free; then the $MFT's record, if it grew; then base records of new files
@@ -59,6 +60,7 @@ type Editor struct {
 	removed map[dirName]bool              // names taken away by the transaction
 	touched []*unit                       // changed by the operation underway
 	written bool                          // contents were written since the last sync
+	wrote   []keptBytes                   // what was written to free clusters by the transaction
 	bytes   int                           // in units
 	failed  error                         // of Commit
 
@@ -199,7 +201,7 @@ func (e *Editor) openBits(n int64, typ attrType, bits int64) (*stream, error) {
 func (e *Editor) reset() {
 	e.units, e.sectors, e.held = make(map[int64]*unit), make(map[int64][]byte), make(map[int64]*[sectorStride]byte)
 	e.removed = make(map[dirName]bool)
-	e.touched, e.bytes, e.written = nil, 0, false
+	e.touched, e.wrote, e.bytes, e.written = nil, nil, 0, false
 }
 
 // now is the time of changes.
@@ -243,11 +245,13 @@ func (e *Editor) do(op, path string, fn func() error) error {
 
 // try runs an operation and undoes it if it fails.
 func (e *Editor) try(fn func() error) error {
+	wrote := len(e.wrote)
 	err := fn()
 	if err == nil {
 		e.keep()
 		return nil
 	}
+	e.wrote = e.wrote[:wrote]
 	if back := e.rollback(); back != nil {
 		e.failed = back
 	}

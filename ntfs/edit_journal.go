@@ -2,6 +2,7 @@ package ntfs
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -81,19 +82,23 @@ func (j FileJournal) syncFolder() {
 //
 //	0x00  "HUSKJRNL"
 //	0x08  version 1                u32
-//	0x0c  number of changes        u32
+//	0x0c  number of entries        u32
 //	0x10  volume                   32 bytes: SHA-256 of size (u64) and boot sector
-//	0x30  changes                  in the order in which they are applied
+//	0x30  entries                  changes in the order in which they are applied
 //	end   SHA-256 of all before
 //
-// A change is rank u32, kind u32 (0 bytes follow, 1 fill with 0xff), byte offset on the volume u64, size u64; of kind 0 then the CRC-32C of
-// each 512 bytes that the volume had before the transaction, and the bytes that it is to have.
+// An entry is rank u32, kind u32, byte offset on the volume u64, size u64, and by its kind:
+//
+//	0  change: the CRC-32C of each 512 bytes that the volume had before the transaction, and the bytes that it is to have
+//	1  change: fill with 0xff
+//	2  no change, rank 0: the CRC-32C of all the bytes, which the volume had before the transaction and must still have
 const (
 	journalMagic      = "HUSKJRNL"
 	journalVersion    = 1
 	journalHeader     = 0x30
 	journalChange     = 24
 	journalFill       = 1
+	journalKept       = 2
 	maxJournal        = 1 << 30
 	maxJournalChanges = 1 << 24
 )
@@ -108,17 +113,24 @@ func volumeID(boot []byte, size int64) journalID {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // appendJournal appends the journal of a transaction.
-func appendJournal(b []byte, id journalID, list []change) []byte {
+func appendJournal(b []byte, id journalID, kept []keptBytes, list []change) []byte {
 	at := len(b)
-	size := journalHeader + sha256.Size
+	size := journalHeader + sha256.Size + len(kept)*(journalChange+4)
 	for _, c := range list {
 		size += journalChange + len(c.data) + len(c.data)/sectorStride*4
 	}
 	b = slices.Grow(b, size)
 	b = append(b, journalMagic...)
 	b = le.AppendUint32(b, journalVersion)
-	b = le.AppendUint32(b, uint32(len(list)))
+	b = le.AppendUint32(b, uint32(len(kept)+len(list)))
 	b = append(b, id[:]...)
+	for _, c := range kept {
+		b = le.AppendUint32(b, 0)
+		b = le.AppendUint32(b, journalKept)
+		b = le.AppendUint64(b, uint64(c.off))
+		b = le.AppendUint64(b, uint64(c.size))
+		b = le.AppendUint32(b, c.sum)
+	}
 	for _, c := range list {
 		kind := uint32(0)
 		if c.data == nil {
@@ -140,13 +152,14 @@ func appendJournal(b []byte, id journalID, list []change) []byte {
 // ErrJournal is wrapped by the errors of a journal that cannot be of this volume, or not any more.
 var ErrJournal = errors.New("the journal does not belong to this volume")
 
-// journalEntry is a change as the journal has it.
+// journalEntry is a change as the journal has it, or bytes that stay.
 type journalEntry struct {
 	change
-	sums []byte // CRC-32C of each sector before
+	kept bool
+	sums []byte // CRC-32C of each sector before; of bytes that stay, of all of them
 }
 
-// parseJournal returns the changes of a committed transaction, nil if b holds none.
+// parseJournal returns the entries of a committed transaction, nil if b holds none.
 func parseJournal(b []byte, id journalID, size int64) ([]journalEntry, error) {
 	n := min(len(b), len(journalMagic))
 	if head := b[:n]; string(head) != journalMagic[:n] && !isFilled(head, 0) {
@@ -179,13 +192,19 @@ func parseJournal(b []byte, id journalID, size int64) ([]journalEntry, error) {
 		r, kind := le.Uint32(rest), le.Uint32(rest[4:])
 		c := journalEntry{change: change{rank: rank(r), off: int64(le.Uint64(rest[8:])), size: int64(le.Uint64(rest[16:]))}}
 		rest = rest[journalChange:]
-		if r > uint32(rankEnd) || kind > journalFill || len(list) > 0 && list[len(list)-1].rank > c.rank {
+		if r > uint32(rankEnd) || kind > journalKept || kind == journalKept && r > 0 || len(list) > 0 && list[len(list)-1].rank > c.rank {
 			return nil, fmt.Errorf("change at %#x: rank %d, kind %d", at, r, kind)
 		}
 		if c.size <= 0 || c.size%sectorStride != 0 || c.off < 0 || c.off%sectorStride != 0 || c.size > size || c.off > size-c.size {
 			return nil, fmt.Errorf("change at %#x: %d bytes at %#x of a volume of %d", at, c.size, c.off, size)
 		}
-		if kind != journalFill {
+		switch kind {
+		case journalKept:
+			if len(rest) < 4 {
+				return nil, fmt.Errorf("entry at %#x: no checksum", at)
+			}
+			c.kept, c.sums, rest = true, rest[:4], rest[4:]
+		case 0:
 			sums := c.size / sectorStride * 4
 			if c.size > int64(len(rest)) || sums > int64(len(rest))-c.size {
 				return nil, fmt.Errorf("change at %#x: %d bytes, %d left", at, c.size+sums, len(rest))
@@ -220,9 +239,11 @@ func (e *Editor) replay() error {
 	if err := e.matches(entries); err != nil {
 		return err
 	}
-	list := make([]change, len(entries))
-	for i := range entries {
-		list[i] = entries[i].change
+	var list []change
+	for _, c := range entries {
+		if !c.kept {
+			list = append(list, c.change)
+		}
 	}
 	if err := e.apply(list); err != nil {
 		return err
@@ -230,8 +251,8 @@ func (e *Editor) replay() error {
 	return e.j.Clear()
 }
 
-// matches checks that each sector that the journal changes is as it was before the transaction or as a step of it makes it. Anything
-// else was written since, by somebody who did not know of the journal.
+// matches checks that each sector that the journal changes is as it was before the transaction or as a step of it makes it, and that
+// what it relies on is still there. Anything else was written since, by somebody who did not know of the journal.
 func (e *Editor) matches(list []journalEntry) error {
 	allowed := make(map[int64][]uint32)
 	for _, c := range list {
@@ -242,6 +263,15 @@ func (e *Editor) matches(list []journalEntry) error {
 	}
 	var buf bytes.Buffer
 	for _, c := range list {
+		if c.kept {
+			sum := crc32.New(castagnoli)
+			if n, err := io.Copy(sum, io.NewSectionReader(e.d, c.off, c.size)); err != nil || n < c.size {
+				return cmp.Or(err, io.ErrUnexpectedEOF)
+			}
+			if sum.Sum32() != le.Uint32(c.sums) {
+				return fmt.Errorf("%w: %d bytes at %#x of the volume are not those of the transaction, so somebody has used it since", ErrJournal, c.size, c.off)
+			}
+		}
 		if c.data == nil {
 			continue
 		}

@@ -511,3 +511,64 @@ func TestFileJournal(t *testing.T) {
 		}
 	}
 }
+
+// TestEditJournalAfterMount refuses a journal once a driver has mounted the volume, though it left every sector that the transaction
+// changes as it was: what the transaction wrote to free clusters may be another file's now, or was.
+func TestEditJournalAfterMount(t *testing.T) {
+	start := builtDevice(t, sampleTree(30), &BuildOptions{Size: 4 << 20, LogSize: minLogSize})
+	contents := strings.Repeat("contents ", 3000)
+	c := cutCase{change: func(t testing.TB, e *Editor, m *editModel) {
+		for _, data := range []string{"the first transaction empties the log", contents} {
+			m.want["streams"].data = data
+			if err := errors.Join(e.Replace("streams", blobOf(data)), e.Commit()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, problem: anyProblem}
+	for _, log := range []struct {
+		name  string
+		start *memoryDevice
+	}{{"empty log", start}, {"log with a clean restart page", start.copy()}} {
+		if log.start != start {
+			log.start.put(restartPage(1, noClient), logStart(t, start))
+		}
+		events, _, _ := c.run(t, log.start.copy())
+		for i, ev := range events {
+			if ev.kind != 'j' {
+				continue
+			}
+			for _, k := range []int{i + 1, i + 4} {
+				d, j := cut(log.start, events, k, 0, nil)
+				if _, err := OpenEditor(d.copy(), d.size(), &memoryJournal{b: j.b}, nil); err != nil {
+					t.Errorf("%s: nobody has used it: %v", log.name, err)
+				}
+				mounted := d.copy()
+				mounted.put(bytes.Repeat([]byte("LOG "), sectorStride/4), logStart(t, d))
+				if _, err := OpenEditor(mounted, d.size(), &memoryJournal{b: j.b}, nil); !errors.Is(err, ErrJournal) {
+					t.Errorf("%s: another log: %v, want %v", log.name, err, ErrJournal)
+				}
+				for s, b := range d.sectors {
+					if !bytes.HasPrefix(b, []byte("contents contents")) && !bytes.Contains(b, []byte(" contents contents ")) {
+						continue
+					}
+					used := d.copy()
+					used.put(make([]byte, sectorStride), s*sectorStride)
+					if _, err := OpenEditor(used, d.size(), &memoryJournal{b: j.b}, nil); !errors.Is(err, ErrJournal) {
+						t.Fatalf("%s: contents were overwritten at sector %d: %v, want %v", log.name, s, err, ErrJournal)
+					}
+				}
+			}
+		}
+	}
+}
+
+// logStart is the first byte of $LogFile.
+func logStart(t testing.TB, d *memoryDevice) int64 {
+	t.Helper()
+	v := openDevice(t, d)
+	s, err := v.openNamed(recLogFile, typeData, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(s.extents[0].LCN) * int64(v.ClusterSize)
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 )
@@ -202,11 +203,14 @@ func (e *Editor) rollback() error {
 // writeData writes contents to clusters that are free on the disk.
 func (e *Editor) writeData(p []byte, off int64) error {
 	e.written = true
-	n, err := e.d.WriteAt(p, off)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	return err
+	e.wrote = append(e.wrote, keptBytes{off, int64(len(p)), crc32.Checksum(p, castagnoli)})
+	return writeFull(e.d, p, off)
+}
+
+// keptBytes is what the transaction has written to free clusters, or relies on: its CRC-32C.
+type keptBytes struct {
+	off, size int64
+	sum       uint32
 }
 
 // commit writes the transaction. See [Editor].
@@ -221,7 +225,15 @@ func (e *Editor) commit() error {
 	if err != nil {
 		return err
 	}
-	if err := e.j.Store(appendJournal(nil, e.id, changes)); err != nil {
+	kept, err := e.kept(changes)
+	if err != nil {
+		return err
+	}
+	journal := appendJournal(nil, e.id, kept, changes)
+	if n := len(changes) + len(kept); len(journal) > maxJournal || n > maxJournalChanges {
+		return fmt.Errorf("a transaction of %d changes and %d bytes, want at most %d and %d", n, len(journal), maxJournalChanges, maxJournal)
+	}
+	if err := e.j.Store(journal); err != nil {
 		return err
 	}
 	if err := e.apply(changes); err != nil {
@@ -357,14 +369,62 @@ func (e *Editor) logChanges(add func(change)) error {
 	if filled {
 		return nil
 	}
-	at, err := e.pieces(s.extents, 0, s.size)
+	head, rest, err := e.logPieces(s)
 	if err != nil {
 		return err
 	}
-	for _, p := range at {
+	for _, p := range head {
+		old := make([]byte, p.n)
+		if _, err := e.d.ReadAt(old, p.off); err != nil && err != io.EOF {
+			return err
+		}
+		add(change{rank: rankLog, off: p.off, size: p.n, data: bytes.Repeat([]byte{0xff}, int(p.n)), old: old})
+	}
+	for _, p := range rest {
 		add(change{rank: rankLog, off: p.off, size: p.n})
 	}
 	return nil
+}
+
+// logHead is where drivers write whenever they mount a volume for changes: both restart pages.
+const logHead = 64 << 10
+
+// logPieces finds the head of $LogFile and the rest of it.
+func (e *Editor) logPieces(s *stream) (head, rest []piece, err error) {
+	size := s.size &^ (sectorStride - 1)
+	n := min(logHead, size)
+	if head, err = e.pieces(s.extents, 0, n); err == nil {
+		rest, err = e.pieces(s.extents, n, size-n)
+	}
+	return head, rest, err
+}
+
+// kept lists what must be there when the transaction is finished later: the contents that it has written, but for those with metadata in
+// them, and the head of the empty log, which shows that nobody has mounted the volume.
+func (e *Editor) kept(changes []change) ([]keptBytes, error) {
+	var places []piece
+	emptied := false
+	for _, c := range changes {
+		places = append(places, piece{c.off, c.size})
+		emptied = emptied || c.rank == rankLog
+	}
+	slices.SortFunc(places, func(a, b piece) int { return cmp.Compare(a.off, b.off) })
+	list := slices.DeleteFunc(slices.Clone(e.wrote), func(c keptBytes) bool {
+		i, _ := slices.BinarySearchFunc(places, c.off, func(p piece, off int64) int { return cmp.Compare(p.off+p.n-1, off) })
+		return i < len(places) && places[i].off < c.off+c.size
+	})
+	if emptied {
+		return list, nil
+	}
+	s, err := e.v.openNamed(recLogFile, typeData, "")
+	if err != nil {
+		return nil, err
+	}
+	head, _, err := e.logPieces(s)
+	for _, p := range head {
+		list = append(list, keptBytes{p.off, p.n, crc32.Checksum(bytes.Repeat([]byte{0xff}, int(p.n)), castagnoli)})
+	}
+	return list, err
 }
 
 // apply writes changes, which are in order.
