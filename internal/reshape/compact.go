@@ -40,7 +40,11 @@ func (s *session) toCompact(ctx context.Context, c *Compact) error {
 	if err != nil {
 		return err
 	}
-	rules, err := wof.NewCompactRules(s.src.Tree, &wof.CompactOptions{Algorithm: c.Algorithm, Config: conf, Build: s.build(), BIOS: !c.UEFI})
+	co := &wof.CompactOptions{Algorithm: c.Algorithm, Config: conf, Build: s.build(), BIOS: !c.UEFI}
+	if conf == nil {
+		co.Early = deploy.Early(s.src.Tree, s.o.UI)
+	}
+	rules, err := wof.NewCompactRules(s.src.Tree, co)
 	if err != nil {
 		return ui.Hint(err, "give a configuration with --config=FILE")
 	}

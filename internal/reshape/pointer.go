@@ -68,7 +68,11 @@ func (s *session) toPointers(ctx context.Context, w *source.Source, p *Pointer) 
 	if err != nil {
 		return err
 	}
-	rules, err := wof.NewRules(s.src.Tree, &wof.RuleOptions{BIOS: !p.UEFI, Config: conf, Build: s.build()})
+	ro := &wof.RuleOptions{BIOS: !p.UEFI, Config: conf, Build: s.build()}
+	if conf == nil {
+		ro.Early = deploy.Early(s.src.Tree, s.o.UI)
+	}
+	rules, err := wof.NewRules(s.src.Tree, ro)
 	if err != nil {
 		return ui.Hint(err, "give a configuration with --config=FILE")
 	}
