@@ -271,6 +271,9 @@ func (e *Editor) setWOF(path string, reparse []byte, compact *winfile.Blob) erro
 	if size == 0 {
 		return errors.New("the file is empty")
 	}
+	if size > maxHole {
+		return fmt.Errorf("the file has %d bytes: the volume is damaged", size)
+	}
 	if err := e.freeRuns(f, typeData, ""); err != nil {
 		return err
 	}
@@ -316,6 +319,9 @@ func (e *Editor) freeRuns(f *editFile, typ attrType, name string) error {
 	}
 	return e.release(runs)
 }
+
+// maxHole is far beyond the largest file of Windows, and leaves room for rounding.
+const maxHole = 1 << 60
 
 // holeAttr is unnamed data that is one hole.
 func (e *Editor) holeAttr(size int64) []attribute {

@@ -281,9 +281,19 @@ func (e *Editor) removePath(path string) error {
 	return nil
 }
 
-// namesTogether are the values of the $FILE_NAMEs that go with one: itself and its partner in the other namespace.
+// namesTogether are the values of the $FILE_NAMEs that go with one: itself and its partner in the other namespace. Which of several Win32
+// names in one directory a DOS name belongs to, nothing tells: there it stays as long as one of them does.
 func namesTogether(f *editFile, dir fileRef, key fileName) []fileName {
 	var list []fileName
+	long := 0
+	for _, a := range f.attrs {
+		if a.typ() != typeFileName || a.nonResident() {
+			continue
+		}
+		if k := fileName(a.value()); k.check() == nil && k.parent() == dir && k.namespace() == nameWin32 {
+			long++
+		}
+	}
 	for _, a := range f.attrs {
 		if a.typ() != typeFileName || a.nonResident() {
 			continue
@@ -292,7 +302,7 @@ func namesTogether(f *editFile, dir fileRef, key fileName) []fileName {
 		if k.check() != nil || k.parent() != dir {
 			continue
 		}
-		partner := k.namespace() != key.namespace() && (k.namespace() == nameDOS || key.namespace() == nameDOS) &&
+		partner := long == 1 && k.namespace() != key.namespace() && (k.namespace() == nameDOS || key.namespace() == nameDOS) &&
 			(k.namespace() == nameWin32 || key.namespace() == nameWin32)
 		if partner || k.namespace() == key.namespace() && string(k.name()) == string(key.name()) {
 			list = append(list, slices.Clone(k))

@@ -99,22 +99,25 @@ func (p *pathBuilder) file(ref fileRef) (*pathFile, error) {
 		p.v.warn("%v", err)
 	}
 	var names []treeName
-	for _, a := range list {
-		if a.typ() != typeFileName || a.nonResident() {
-			continue
-		}
-		key := fileName(a.value())
-		if key.check() != nil || key.namespace() == nameDOS {
-			continue
-		}
+	add := func(key fileName) {
 		e := &winfile.Entry{Name: p.intern(key.name()), Info: f.info}
 		if !legalName(e.Name) && n != recRoot {
-			continue
+			return
 		}
 		names = append(names, treeName{e, key.parent(), uint32(n)})
 		f.entries, f.parents = append(f.entries, e), append(f.parents, key.parent())
 	}
-	p.shortNames(list, names)
+	for _, a := range list {
+		if a.typ() != typeFileName || a.nonResident() {
+			continue
+		}
+		if key := fileName(a.value()); key.check() == nil && key.namespace() != nameDOS {
+			add(key)
+		}
+	}
+	for _, a := range p.shortNames(list, names) {
+		add(fileName(a.value()))
+	}
 	f.info.Links = int32(max(len(names), 1))
 	f.attached = make([]bool, len(names))
 	p.files[n] = f
@@ -154,7 +157,7 @@ func (p *pathBuilder) list(ctx context.Context, dir *pathFile) error {
 	x.walk(func(e nodeEntry) {
 		key := fileName(e.key())
 		n := int64(e.ref().record())
-		if ctx.Err() != nil || n < firstUserFile || key.check() != nil || key.namespace() == nameDOS {
+		if ctx.Err() != nil || n < firstUserFile || key.check() != nil {
 			return
 		}
 		f, err := p.file(e.ref())
@@ -172,7 +175,10 @@ func (p *pathBuilder) list(ctx context.Context, dir *pathFile) error {
 			}
 			i += 1 + next
 		}
-		if i < 0 {
+		switch {
+		case i < 0 && key.namespace() == nameDOS: // its long name has it
+			return
+		case i < 0:
 			p.v.warn("%s: %q in the index of record %d is not among its names", recordName(n), name, dir.record)
 			return
 		}

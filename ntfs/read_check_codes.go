@@ -92,7 +92,7 @@ var rules = func() []Rule {
 		{"name-illegal", bad, "a name that cannot stand in a path"},
 		{"name-characters", warn, "a name that Windows refuses in its namespace"},
 		{"name-namespace", bad, "unknown namespace"},
-		{"name-pair", warn, "a DOS name without its long name, or the reverse, or two"},
+		{"name-pair", warn, "a DOS name without its long name, or two; a notice for the reverse"},
 		{"name-missing", bad, "a file without a name"},
 		{"name-second", bad, "a folder with two names"},
 		{"name-directory-bit", bad, "the directory bit of a $FILE_NAME is not that of its record"},

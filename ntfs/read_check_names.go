@@ -75,35 +75,34 @@ func (c *checkState) namesOf(k *checkedRecord) func(func(*checkedName) bool) {
 	}
 }
 
-// namePairs checks the link count, and that a DOS name and a Win32 name come together.
+// namePairs checks the link count, and that a DOS name has a Win32 name in the same folder. The reverse is what is left where short names
+// were stripped, or switched off when a link was made: chkdsk may tidy it up, nobody misses anything.
 func (c *checkState) namePairs(n int64, k *checkedRecord) {
 	count, dos, win32 := 0, 0, 0
+	var short *checkedName
 	for t := range c.namesOf(k) {
 		count++
 		switch t.namespace {
 		case nameDOS:
-			dos++
+			dos, short = dos+1, t
 		case nameWin32:
 			win32++
 		}
 	}
-	pair := func(format string, args ...any) {
-		c.report("name-pair", inStream(n, "$FILE_NAME", -1), fmt.Sprintf(format, args...), "a Win32 name and its DOS name in the same folder, or none")
+	pair := func(s Severity, format string, args ...any) {
+		c.reportAs(s, "name-pair", inStream(n, "$FILE_NAME", -1), fmt.Sprintf(format, args...), "a Win32 name and its DOS name in the same folder, or none")
+	}
+	partner := false
+	for t := range c.namesOf(k) {
+		partner = partner || short != nil && t.namespace == nameWin32 && t.parent == short.parent
 	}
 	switch {
-	case dos == 0 && win32 == 0:
-	case dos > 1 || dos != win32:
-		pair("%d names in the Win32 namespace, %d in the DOS namespace", win32, dos)
-	default:
-		var parents []fileRef
-		for t := range c.namesOf(k) {
-			if t.namespace == nameDOS || t.namespace == nameWin32 {
-				parents = append(parents, t.parent)
-			}
-		}
-		if parents[0] != parents[1] {
-			pair("Win32 name and DOS name in folders %v and %v", parents[1], parents[0])
-		}
+	case dos > 1 || dos > win32:
+		pair(severityOf("name-pair"), "%d names in the Win32 namespace, %d in the DOS namespace", win32, dos)
+	case short != nil && !partner:
+		pair(severityOf("name-pair"), "DOS name in folder %v, which has no Win32 name", short.parent)
+	case win32 > dos:
+		pair(SeverityNote, "%d names in the Win32 namespace, %d in the DOS namespace", win32, dos)
 	}
 	if int(k.links) != count {
 		c.report("link-count", inRecord(n, 0x12), fmt.Sprintf("link count %d", k.links), fmt.Sprintf("%d, the number of names", count))

@@ -239,7 +239,11 @@ func (b *treeBuilder) file(n int64, list []fileAttr) {
 			b.v.warn("%v", err)
 		}
 	}
-	b.shortNames(list, b.names[first:])
+	for _, a := range b.shortNames(list, b.names[first:]) {
+		if err := b.addName(n, f, a, fileName(a.value())); err != nil {
+			b.v.warn("%v", err)
+		}
+	}
 	info.Links = int32(len(b.names) - first)
 	if n == recRoot {
 		b.names = b.names[:first]
@@ -449,6 +453,11 @@ func (b *treeBuilder) name(n int64, f *treeFile, a fileAttr) error {
 	if key.namespace() == nameDOS {
 		return nil
 	}
+	return b.addName(n, f, a, key)
+}
+
+// addName adds the name in the $FILE_NAME a of record n.
+func (b *treeBuilder) addName(n int64, f *treeFile, a fileAttr, key fileName) error {
 	e := b.entries.next()
 	e.Info, e.Name = f.info, b.intern(key.name())
 	if !legalName(e.Name) && n != recRoot {
@@ -481,8 +490,9 @@ func (b *treeBuilder) intern(u []byte) string {
 	return b.text.add(b.utf8)
 }
 
-// shortNames gives each DOS name of a file to the long name in the same directory. One that has none becomes a name of its own.
-func (b *treeBuilder) shortNames(list []fileAttr, names []treeName) {
+// shortNames gives each DOS name of a file to the long name in the same directory. It returns those that have none: they become names
+// of their own.
+func (b *treeBuilder) shortNames(list []fileAttr, names []treeName) (alone []fileAttr) {
 	for _, a := range list {
 		if a.typ() != typeFileName || a.nonResident() {
 			continue
@@ -497,10 +507,12 @@ func (b *treeBuilder) shortNames(list []fileAttr, names []treeName) {
 		}
 		if i < 0 {
 			b.v.warn("%v: DOS name %q has no long name", a, b.intern(key.name()))
+			alone = append(alone, a)
 			continue
 		}
 		names[i].entry.ShortName = b.intern(key.name())
 	}
+	return alone
 }
 
 // win32Partner is the index among names of the name in namespace 1 under parent, -1 if there is none.
