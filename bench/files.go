@@ -24,6 +24,14 @@ func remove(path string) error {
 	return nil
 }
 
+func removeAll(paths ...string) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, remove(p))
+	}
+	return errors.Join(errs...)
+}
+
 func copyFile(to, from string) (err error) {
 	src, err := os.Open(from)
 	if err != nil {

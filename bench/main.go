@@ -79,6 +79,7 @@ var groups = []struct {
 }{
 	{"archive", (*bench).archive},
 	{"volume", (*bench).volume},
+	{"boot", (*bench).boot},
 }
 
 func groupNames() []string {
