@@ -21,6 +21,7 @@ type applyFlags struct {
 	wimboot, fixed, check, dryRun, explain, uefi, reproducible bool
 	wimPath, wimDisk, config, size, label, signature           string
 	compact, format, clusterSize, serial                       string
+	wims                                                       []string
 }
 
 func newApply(a *app) *cobra.Command {
@@ -49,6 +50,7 @@ Any other TARGET is a folder, which must be empty or not exist.`),
 	t, flags := a.ui.T, c.Flags()
 	flags.BoolVar(&f.wimboot, "wimboot", false, t("make eligible files pointers into the WIM"))
 	flags.StringVar(&f.compact, "compact", "", t("compress files as Compact OS does, with `algorithm` xpress4k, xpress8k, xpress16k or lzx"))
+	flags.StringArrayVar(&f.wims, "wim", nil, t("where the source is a disk of pointer files: the WIM `file` they point into"))
 	flags.StringVar(&f.wimPath, "wim-path", "", t("`path` of the WIM on its volume at boot (default: its path now, where it lies on a partition)"))
 	flags.StringVar(&f.wimDisk, "wim-disk", "", t("`disk` of the WIM at boot: mbr:SIGNATURE:OFFSET, gpt:DISK:PARTITION, or a disk image or device with :NUMBER (default: where it lies now)"))
 	flags.StringVar(&f.config, "config", "", t("`file` whose [PrepopulateList] names what stays plain"))
@@ -79,7 +81,7 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if !isDisk && (f.wimboot || f.compact != "" || f.pointerFlags() || f.diskFlags()) {
 		return ui.Hint(ui.Usage(fmt.Errorf("%s is a folder: all options but --dry-run are for disks", target)), "give a TARGET that ends in .vhd, or --format")
 	}
-	s, err := source.Open(ctx, spec, &source.Options{Warn: a.ui.Warn})
+	s, err := source.Open(ctx, spec, &source.Options{WIMs: f.wims, Warn: a.ui.Warn})
 	if err != nil {
 		return err
 	}

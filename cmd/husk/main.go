@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once, should it not heed the first
+	// A later interrupt ends the program at once, should it not heed the first; timeout(1) sends two at a time.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	u := ui.New(stdin, stdout, stderr, ui.Language(flagBeforeParsing(args, "--lang")))
 	root := newRoot(u)
 	u.JSON = slices.Contains(args, "--json") // known even if the command line cannot be parsed
@@ -182,7 +184,14 @@ func usageTemplate(u *ui.UI) string {
 func args(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return ui.Hint(ui.Usage(fmt.Errorf("%d arguments, want: %s %s", len(args), c.Parent().CommandPath(), c.Use)), "see 'husk %s --help'", belowRoot(c))
+			if c.HasSubCommands() && len(args) > 0 {
+				return ui.Hint(ui.Usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())), "see 'husk %s --help'", belowRoot(c))
+			}
+			n := fmt.Sprintf("%d arguments", len(args))
+			if len(args) == 1 {
+				n = "1 argument"
+			}
+			return ui.Hint(ui.Usage(fmt.Errorf("%s, want: %s %s", n, c.Parent().CommandPath(), c.Use)), "see 'husk %s --help'", belowRoot(c))
 		}
 		return nil
 	}

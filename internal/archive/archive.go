@@ -77,6 +77,9 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 		return nil, err
 	}
 	defer s.Close()
+	if s.Uses(target) {
+		return nil, ui.Hint(ui.Usage(fmt.Errorf("%s is read from and would be replaced, with all its images", target)), "choose another name")
+	}
 	info, err := imageInfo(s, o)
 	if err != nil {
 		return nil, err

@@ -231,13 +231,13 @@ func (c *checker) container(ctx context.Context, f *os.File, size int64) (io.Clo
 			add(Severity(p.Severity), p.Code, p.What, p.Off, p.Found, p.Expected)
 		}
 	}
-	d, err := disk.Open(c.path)
+	d, err := disk.OpenAny(c.path)
 	if err == nil {
 		c.Format = d.Format
 		c.r, c.size = d.Section(&disk.Partition{Size: d.Size()}), d.Size()
 		return d, nil
 	}
-	// A partition table that is damaged does not keep the disk from being read.
+	// A parent that is missing does not keep what is in the child from being read.
 	switch format {
 	case "":
 		c.Format, c.r, c.size = "raw", f, size

@@ -96,6 +96,9 @@ func Make(ctx context.Context, s *source.Source, target string, o *Options) (*Re
 	if err := atomicfile.Check(target, o.Overwrite || o.DryRun); err != nil {
 		return nil, err
 	}
+	if s.Uses(target) {
+		return nil, ui.Hint(ui.Usage(fmt.Errorf("%s is read from and would be replaced", target)), "choose another name")
+	}
 	r := &Result{DryRun: o.DryRun, Totals: s.Tree.Totals()}
 	id, err := newIdentity(s.Tree, o, start)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"husk/internal/ui"
@@ -21,7 +22,8 @@ const maxChain = 64
 type chain struct {
 	path   string
 	files  []fs.FileInfo
-	parent string // where the parent was found
+	all    *[]fs.FileInfo // files and those below, which the chains of one child share
+	parent string         // where the parent was found
 }
 
 // startChain begins with a child.
@@ -30,7 +32,13 @@ func startChain(path string) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chain{path: path, files: []fs.FileInfo{st}}, nil
+	return &chain{path: path, files: []fs.FileInfo{st}, all: &[]fs.FileInfo{st}}, nil
+}
+
+// Uses reports whether path is the file of the disk or one that it is based on.
+func (d *Disk) Uses(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(*d.chain.all, func(f fs.FileInfo) bool { return os.SameFile(f, st) })
 }
 
 // next is the chain with one more disk.
@@ -47,7 +55,8 @@ func (c *chain) next(path string) (*chain, error) {
 	if len(c.files) >= maxChain {
 		return nil, fmt.Errorf("%s: more than %d disks in a chain", path, maxChain)
 	}
-	return &chain{path: path, files: append(c.files[:len(c.files):len(c.files)], st)}, nil
+	*c.all = append(*c.all, st)
+	return &chain{path: path, files: append(c.files[:len(c.files):len(c.files)], st), all: c.all}, nil
 }
 
 func (c *chain) vhdOptions() *vhd.ReaderOptions {

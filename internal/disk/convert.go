@@ -55,7 +55,7 @@ func newSink(f *atomicfile.File, form string, size int64, o *NewOptions, id iden
 			return nil, ui.Hint(errors.New("a VHD has sectors of 512 bytes, the disk has 4096"), "make a VHDX of it")
 		}
 		if size%512 != 0 {
-			return nil, fmt.Errorf("disk size %d, want a multiple of 512 for a VHD", size)
+			return nil, ui.Usage(fmt.Errorf("disk size %d, want a multiple of 512 for a VHD", size))
 		}
 		vo := &vhd.Options{Type: vhd.Dynamic, Size: size, BlockSize: o.BlockSize, ID: id.id, Time: time.Now()}
 		if o.Fixed {
@@ -108,6 +108,9 @@ func Convert(ctx context.Context, source, target string, o *NewOptions) error {
 	}
 	if sameFile(source, target) {
 		return ui.Hint(ui.Usage(fmt.Errorf("%s is source and target", target)), "'husk disk compact' rewrites a disk in its place")
+	}
+	if err := notOver(target, d); err != nil {
+		return err
 	}
 	with := *o
 	if with.SectorSize == 0 {
@@ -183,6 +186,9 @@ func (d *Disk) copyTo(ctx context.Context, w io.WriterAt, progress func(int64)) 
 
 // Create makes an empty disk.
 func Create(target string, size int64, o *NewOptions) error {
+	if size <= 0 || size%512 != 0 {
+		return ui.Usage(fmt.Errorf("disk size %d, want a multiple of 512", size))
+	}
 	form, err := formByName(target, o.Form)
 	if err != nil {
 		return err
@@ -213,6 +219,9 @@ func CreateChild(target, parent string, o *NewOptions) error {
 		return err
 	}
 	defer d.Close()
+	if err := notOver(target, d); err != nil {
+		return err
+	}
 	relative, absolute, err := windowsPaths(target, parent)
 	if err != nil {
 		return err
@@ -249,6 +258,14 @@ func CreateChild(target, parent string, o *NewOptions) error {
 		return err
 	}
 	return f.Commit()
+}
+
+// notOver refuses to replace a disk that another is based on, or that one itself.
+func notOver(target string, d *Disk) error {
+	if d.Uses(target) {
+		return ui.Hint(ui.Usage(fmt.Errorf("%s would be replaced, and %s needs it", target, d.Path)), "choose another name")
+	}
+	return nil
 }
 
 // windowsPaths are the paths of a parent as a child has them: relative to the child, and absolute where the system has
@@ -350,6 +367,11 @@ func (e *Edit) canShrink(size int64) error {
 // Compact rewrites a dynamic disk without the blocks that hold nothing but zeros, and with its identity. It returns the sizes
 // of the file before and after.
 func Compact(ctx context.Context, path string, progress func(int64)) (before, after int64, err error) {
+	lock, err := openEdit(path, func(string) bool { return true }) // nobody writes to it meanwhile; children notice nothing
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = lock.Close() }()
 	d, err := OpenAny(path)
 	if err != nil {
 		return 0, 0, err
@@ -374,11 +396,6 @@ func Compact(ctx context.Context, path string, progress func(int64)) (before, af
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", path, err)
 	}
-	lock, err := openEdit(path, func(string) bool { return true }) // nobody writes to it meanwhile; children notice nothing
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { _ = lock.Close() }()
 	f, err := d.convert(ctx, path, form, o, id)
 	if err != nil {
 		return 0, 0, err
@@ -420,13 +437,22 @@ func Merge(child string) (parent string, err error) {
 	if err != nil {
 		return "", err
 	}
-	switch r := d.r.(type) {
-	case *vhd.Reader:
-		err = e.w.(*vhd.Disk).Merge(r)
-	case *vhdx.Reader:
-		err = e.w.(*vhdx.Disk).Merge(r)
+	switch w := e.w.(type) {
+	case interface{ Merge(*vhd.Reader) error }:
+		err = mergeInto(w, d)
+	case interface{ Merge(*vhdx.Reader) error }:
+		err = mergeInto(w, d)
 	default:
-		err = fmt.Errorf("%s: merging %s: %w", child, d.Format, errors.ErrUnsupported)
+		err = fmt.Errorf("%s: merging into %s: %w", parent, e.Format, errors.ErrUnsupported)
 	}
 	return parent, errors.Join(err, e.Close())
+}
+
+// mergeInto merges a child into a parent of its form.
+func mergeInto[R any](parent interface{ Merge(R) error }, child *Disk) error {
+	r, ok := child.r.(R)
+	if !ok {
+		return fmt.Errorf("%s is a %s disk, and its parent is of another form", child.Path, child.Format)
+	}
+	return parent.Merge(r)
 }

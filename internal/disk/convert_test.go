@@ -14,6 +14,7 @@ import (
 
 	"husk/gpt"
 	"husk/internal/reftool"
+	"husk/internal/ui"
 	"husk/vhd"
 	"husk/vhdx"
 )
@@ -198,7 +199,8 @@ func TestCreateChildErrors(t *testing.T) {
 	img := write(t, filepath.Join(dir, "x.img"), content(t))
 	v := makeVHD(t, filepath.Join(dir, "x.vhd"), vhd.Options{Size: size}, nil)
 	x := makeVHDX(t, filepath.Join(dir, "x.vhdx"), vhdx.Options{Size: size}, nil)
-	for _, tt := range [][3]string{{"c.vhd", img, "a raw disk as parent"}, {"c.vhdx", v, "a child of a VHD is a VHD"}, {"c.vhd", x, "a child of a VHDX is a VHDX"}, {"x.vhd", v, "exist"}} {
+	makeVHD(t, filepath.Join(dir, "y.vhd"), vhd.Options{Size: size}, nil)
+	for _, tt := range [][3]string{{"c.vhd", img, "a raw disk as parent"}, {"c.vhdx", v, "a child of a VHD is a VHD"}, {"c.vhd", x, "a child of a VHDX is a VHDX"}, {"y.vhd", v, "exist"}} {
 		if err := CreateChild(filepath.Join(dir, tt[0]), tt[1], &NewOptions{}); err == nil || !strings.Contains(err.Error(), tt[2]) {
 			t.Errorf("%v: %v", tt, err)
 		}
@@ -252,4 +254,45 @@ func gptHeader(b, entries []byte, sectors uint64) {
 	le.PutUint32(b[84:], 128)
 	le.PutUint32(b[88:], crc32.ChecksumIEEE(entries))
 	le.PutUint32(b[16:], crc32.ChecksumIEEE(b[:92]))
+}
+
+// TestNotOverParents holds that no disk is replaced by one that is made from it or on it: --yes means files that nobody needs.
+func TestNotOverParents(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for _, ext := range []string{".vhd", ".vhdx"} {
+		base, child, grandchild := path("base"+ext), path("child"+ext), path("grandchild"+ext)
+		if err := Create(base, size, &NewOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range [][2]string{{child, base}, {grandchild, child}} {
+			if err := CreateChild(c[0], c[1], &NewOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, err := os.ReadFile(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &NewOptions{Overwrite: true}
+		for name, err := range map[string]error{
+			"on itself":         CreateChild(base, base, o),
+			"on a grandchild":   CreateChild(base, grandchild, o),
+			"from a child":      Convert(t.Context(), child, base, o),
+			"from a grandchild": Convert(t.Context(), grandchild, base, o),
+		} {
+			if !errors.Is(err, ui.ErrUsage) {
+				t.Errorf("%s %s: %v, want ui.ErrUsage", ext, name, err)
+			}
+		}
+		if after, err := os.ReadFile(base); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s: the parent was changed, %v", ext, err)
+		}
+	}
+	if _, err := OpenAny(dir); err == nil || !strings.Contains(err.Error(), "is a folder") {
+		t.Errorf("a folder: %v", err)
+	}
+	if err := Create(path("x.img"), 1000, &NewOptions{}); !errors.Is(err, ui.ErrUsage) {
+		t.Errorf("an image of 1000 bytes: %v", err)
+	}
 }

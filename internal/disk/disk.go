@@ -76,8 +76,13 @@ func Open(path string) (*Disk, error) { return openFile(path, true) }
 func OpenAny(path string) (*Disk, error) { return openFile(path, false) }
 
 func openFile(path string, table bool) (*Disk, error) {
-	if st, err := os.Stat(path); err == nil && st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
-		return nil, fmt.Errorf("%s is a pipe, want a disk image or device", path)
+	if st, err := os.Stat(path); err == nil {
+		switch {
+		case st.IsDir():
+			return nil, fmt.Errorf("%s is a folder, want a disk image or device", path)
+		case st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
+			return nil, fmt.Errorf("%s is a pipe, want a disk image or device", path)
+		}
 	}
 	f, err := os.Open(path)
 	if err != nil {

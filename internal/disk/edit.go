@@ -117,6 +117,7 @@ func (e *Edit) open(f *os.File, path string) error {
 	if err != nil {
 		return err
 	}
+	e.chain = c
 	switch formOf(f, size, path) {
 	case formVHD:
 		v, err := vhd.OpenDisk(f, size, c.vhdOptions())

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +69,23 @@ func (s *Source) Close() error {
 		errs = append(errs, s.closers[i].Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Uses reports whether path is a file that the source is read from: its own, one that its disk is based on, or a WIM that its pointer
+// files point into.
+func (s *Source) Uses(path string) bool {
+	st, err := os.Stat(path)
+	if err != nil || s.Kind == Folder {
+		return false
+	}
+	files := []string{s.Path}
+	if s.Links != nil {
+		files = slices.AppendSeq(files, maps.Values(s.Links.Paths))
+	}
+	return s.Disk != nil && s.Disk.Uses(path) || slices.ContainsFunc(files, func(f string) bool {
+		own, err := os.Stat(f)
+		return err == nil && os.SameFile(own, st)
+	})
 }
 
 // Split parts FILE[:IMAGE]. FILE is the longest beginning that exists: files and images may have colons in their names.
