@@ -597,3 +597,58 @@ func TestSameAsHivex(t *testing.T) {
 		t.Errorf("%d values compared, want 1522", n)
 	}
 }
+
+// TestManyKeysChange: finding keys by an index stays right when keys go and come.
+func TestManyKeysChange(t *testing.T) {
+	h := must(New(5, "ROOT"))(t)
+	for i := range 3 * indexFrom {
+		must(h.root.Create(string(rune('a'+i%26)) + string(rune('z'-i/26))))(t)
+	}
+	must(h.root.Create("0"))(t) // out of order: an index from here on
+	must(h.root.Subkey("cz"))(t)
+	check(t, h.root.Delete("cz"))
+	if k, err := h.root.Subkey("CZ"); err == nil {
+		t.Errorf("%s is still there", k.Path())
+	}
+	k := must(h.root.Create("cz"))(t)
+	check(t, k.Rename("other"))
+	if _, err := h.root.Subkey("cz"); err == nil {
+		t.Error("found by the name that it had")
+	}
+	must(h.root.Subkey("OTHER"))(t)
+}
+
+// TestValueFlags: a flag of a value that is not of its name (a tombstone of layered hives) stays until the value is set.
+func TestValueFlags(t *testing.T) {
+	const tombstone = 2
+	h := must(New(6, "ROOT"))(t)
+	check(t, h.root.SetSZ("gone", ""))
+	h.root.values[0].flags = tombstone
+	again := must(Parse(must(h.Bytes())(t)))(t)
+	v := must(again.root.Value("gone"))(t)
+	if v.flags != tombstone {
+		t.Errorf("flags %#x, want %#x", v.flags, tombstone)
+	}
+	check(t, again.root.SetSZ("gone", "back"))
+	again = must(Parse(must(again.Bytes())(t)))(t)
+	if v := must(again.root.Value("gone"))(t); v.flags != 0 {
+		t.Errorf("flags %#x of a value that was set", v.flags)
+	}
+}
+
+// TestRootFlag: hives whose root key does not say so boot; written, it says so.
+func TestRootFlag(t *testing.T) {
+	b := must(must(New(5, "ROOT"))(t).Bytes())(t)
+	root := pageSize + binHeader + 4
+	if string(b[root:root+2]) != "nk" {
+		t.Fatalf("%q", b[root:root+2])
+	}
+	b[root+2] &^= byte(KeyRoot)
+	h := must(Parse(b))(t)
+	if len(h.Check()) == 0 {
+		t.Error("Check does not tell")
+	}
+	if p := must(Parse(must(h.Bytes())(t)))(t).Check(); len(p) > 0 {
+		t.Error(p)
+	}
+}

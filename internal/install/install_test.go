@@ -643,3 +643,74 @@ func TestLeftovers(t *testing.T) {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
+
+// TestHiveKeepsWhatItIs: the SYSTEM hive gets new content and nothing else; other names of it keep the old, and its logs are empty.
+func TestHiveKeepsWhatItIs(t *testing.T) {
+	tree, err := sample.Tree(sample.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const dir = "Windows/System32/config"
+	config, system := tree.Lookup(dir), tree.Lookup(dir+"/SYSTEM")
+	system.Info.Security, system.Info.Attributes = []byte("mine"), winfile.AttrArchive|winfile.AttrHidden|winfile.AttrCompressed
+	system.Info.Links = 2
+	old := system.Info.Data
+	config.Children = append(config.Children, &winfile.Entry{Name: "linked", Info: system.Info})
+	for _, log := range []string{"SYSTEM.LOG1", "system.log2"} {
+		if e := tree.Lookup(dir + "/" + log); e != nil {
+			e.Info.Data = winfile.NewBlob([]byte("old"))
+			continue
+		}
+		config.Children = append(config.Children, &winfile.Entry{Name: log, Info: &winfile.Info{Links: 1, Data: winfile.NewBlob([]byte("old"))}})
+	}
+	if err := personalise(tree, "Windows", identity{signature: 1, offset: 1 << 20}, "WimBoot"); err != nil {
+		t.Fatal(err)
+	}
+	linked := tree.Lookup(dir + "/linked")
+	if i := system.Info; string(i.Security) != "mine" || i.Attributes != winfile.AttrArchive|winfile.AttrHidden || i.Links != 1 || i.Data == old {
+		t.Errorf("%+v", i)
+	}
+	if linked.Info.Data != old || linked.Info.Links != 1 || linked.Info.Attributes&winfile.AttrCompressed == 0 {
+		t.Errorf("the other name: %+v", linked.Info)
+	}
+	for _, log := range []string{"SYSTEM.LOG1", "SYSTEM.LOG2"} {
+		if e := tree.Lookup(dir + "/" + log); e == nil || e.Info.Size() != 0 {
+			t.Errorf("%s: %+v", log, e)
+		}
+	}
+}
+
+// TestBootFilesReplace: what the image has of an earlier boot is replaced, with the security of the folder, and hidden as Windows does.
+func TestBootFilesReplace(t *testing.T) {
+	info := func(s string) *winfile.Info {
+		return &winfile.Info{Attributes: winfile.AttrArchive, Links: 1, Security: []byte("of the file"), Data: winfile.NewBlob([]byte(s))}
+	}
+	tree := &winfile.Tree{Root: &winfile.Entry{Info: &winfile.Info{Attributes: winfile.AttrDirectory, Links: 1, Security: []byte("of the root")}}}
+	for path, s := range map[string]string{"Windows/Boot/PCAT/bootmgr": "new", "Windows/Boot/PCAT/memtest.exe": "test", "BOOTMGR": "old", "Boot/BCD.log1": "log"} {
+		if err := place(tree, path, info(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	linked := tree.Lookup("BOOTMGR").Info
+	linked.Links = 2
+	tree.Root.Children = append(tree.Root.Children, &winfile.Entry{Name: "copy", Info: linked})
+	if err := addBIOS(tree, tree, "Windows"); err != nil {
+		t.Fatal(err)
+	}
+	facts := &winsys.Facts{Folder: "Windows", Build: 19045}
+	b := &builder{o: &Options{UI: quiet(t)}, r: &Result{}, plan: &plan{firmware: BIOS}, boot: &System{facts: facts}}
+	if err := b.addStore(tree, menu{path: "Boot/BCD"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	const hidden = winfile.AttrHidden | winfile.AttrSystem
+	e := tree.Lookup("bootmgr")
+	if got, err := e.Info.Data.ReadAll(10); err != nil || string(got) != "new" || string(e.Info.Security) != "of the root" || e.Info.Attributes&hidden != hidden {
+		t.Errorf("%s %v %+v", got, err, e.Info)
+	}
+	if linked.Links != 1 || linked.Attributes&hidden != 0 {
+		t.Errorf("the other name: %+v", linked)
+	}
+	if dir := tree.Lookup("Boot"); dir.Info.Attributes&hidden != hidden || dir.Child("BCD.LOG1") != nil || dir.Child("BCD") == nil || dir.Child("memtest.exe") == nil {
+		t.Errorf("%+v", dir)
+	}
+}
