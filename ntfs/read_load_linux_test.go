@@ -111,6 +111,7 @@ func TestReadAfterLoad(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			img := tt.make(t)
 			mounted(t, img, "compression,streams_interface=xattr", func(dir string) {
 				setAttr(t, mkdir(t, dir+"/packed"), "system.ntfs_attrib_be", []byte{0, 0, 8, 0})
@@ -130,6 +131,7 @@ func TestReadAfterLoad(t *testing.T) {
 
 // TestReadFragmentedMFT fills a volume, frees every second cluster and makes records, so that the $MFT has to take them one by one.
 func TestReadFragmentedMFT(t *testing.T) {
+	t.Parallel()
 	img := formatVolume(t, 20<<20)
 	mounted(t, img, "streams_interface=xattr", func(dir string) {
 		n := 0
@@ -178,6 +180,7 @@ func TestReadFragmentedMFT(t *testing.T) {
 
 // TestReadNonResidentList reads a file of so many runs that its attribute list does not fit its record.
 func TestReadNonResidentList(t *testing.T) {
+	t.Parallel()
 	img := formatVolume(t, 32<<20, "-c", "512")
 	const pieces = 9000
 	mounted(t, img, "streams_interface=xattr", func(dir string) {
@@ -224,6 +227,7 @@ func TestReadNonResidentList(t *testing.T) {
 
 // TestReadLikeWimlib compares with what wimlib's own NTFS capture sees.
 func TestReadLikeWimlib(t *testing.T) {
+	t.Parallel()
 	img := formatVolume(t, 64<<20)
 	mounted(t, img, "streams_interface=xattr", func(dir string) { fill(t, dir, 200, 50) })
 	wim := filepath.Join(t.TempDir(), "captured.wim")
