@@ -58,6 +58,11 @@ func (f *installFlags) run(c *cobra.Command, a *app, given []string) error {
 	if o.VHDSize, err = optionalSize("vhd-size", f.vhdSize); err != nil {
 		return err
 	}
+	for flag, mode := range map[string]string{"vhd-size": "wimboot", "algorithm": "compact"} {
+		if c.Flags().Changed(flag) && f.mode != mode {
+			return ui.Usage(fmt.Errorf("--%s goes with --mode=%s", flag, mode))
+		}
+	}
 	switch f.mode {
 	case "plain":
 	case "wimboot":

@@ -714,3 +714,11 @@ func TestBootFilesReplace(t *testing.T) {
 		t.Errorf("%+v", dir)
 	}
 }
+
+func TestRelease(t *testing.T) {
+	for build, want := range map[int]bcd.Release{7601: bcd.Windows7, 9200: bcd.Windows8, 9600: bcd.Windows8, 10240: bcd.Windows10, 26100: bcd.Windows10} {
+		if got := (&System{facts: &winsys.Facts{Build: build}}).release(); got != want {
+			t.Errorf("build %d: %v, want %v", build, got, want)
+		}
+	}
+}
