@@ -722,3 +722,33 @@ func TestRelease(t *testing.T) {
 		}
 	}
 }
+
+// TestPointersUEFI: the VHD of a system on a GPT disk finds its WIM by the identities of that disk.
+func TestPointersUEFI(t *testing.T) {
+	wimFile := images(t, true, "x64")
+	target := filepath.Join(t.TempDir(), "disk.img")
+	o := &Options{Firmware: UEFI, Wimboot: true, VHDSize: 1 << 30, UI: quiet(t)}
+	if _, err := Install(context.Background(), []string{wimFile + ":1"}, target, o); err != nil {
+		t.Fatal(err)
+	}
+	_, main, d := volumes(t, target)
+	vhd := filepath.Join(t.TempDir(), "win.vhd")
+	extract(t, main, "wimboot/x64/win.vhd", vhd)
+	src, err := source.Open(context.Background(), vhd, &source.Options{Raw: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	b, err := src.Tree.Lookup("System Volume Information/WimOverlay.dat").Info.Data.ReadAll(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := wof.ParseOverlay(b)
+	if err != nil || len(overlay.Entries()) != 1 {
+		t.Fatalf("%+v %v", overlay, err)
+	}
+	want := wof.NewGPTLocation(d.GUID, d.Partitions[len(d.Partitions)-1].GUID, wimPath)
+	if got := overlay.Entries()[0].Location; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
