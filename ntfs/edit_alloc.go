@@ -317,3 +317,41 @@ func (e *Editor) putRecord(n int64, b []byte, r rank) error {
 	}
 	return nil
 }
+
+// zero writes zeros to clusters that are free on the disk.
+func (e *Editor) zero(runs []run) error {
+	cs := int64(e.v.ClusterSize)
+	zeros := make([]byte, 64<<10)
+	for _, r := range runs {
+		end := (int64(r.lcn) + r.clusters) * cs
+		for off := int64(r.lcn) * cs; off < end; off += int64(len(zeros)) {
+			if err := e.writeData(zeros[:min(int64(len(zeros)), end-off)], off); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// joinRuns appends runs and merges those that meet.
+func joinRuns(a, b []run) []run {
+	a = slices.Clone(a)
+	for _, r := range b {
+		if k := len(a); k > 0 && (a[k-1].lcn != hole && a[k-1].lcn+LCN(a[k-1].clusters) == r.lcn || a[k-1].lcn == hole && r.lcn == hole) {
+			a[k-1].clusters += r.clusters
+		} else {
+			a = append(a, r)
+		}
+	}
+	return a
+}
+
+func extentsOf(runs []run) []Extent {
+	var list []Extent
+	vcn := VCN(0)
+	for _, r := range runs {
+		list = append(list, Extent{vcn, r.lcn, r.clusters})
+		vcn += VCN(r.clusters)
+	}
+	return list
+}
