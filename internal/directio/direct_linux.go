@@ -19,11 +19,12 @@ type direct struct {
 
 // openDirect returns nil if the file system does not know O_DIRECT.
 func openDirect(f *os.File) *direct {
-	h, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), os.O_WRONLY|unix.O_DIRECT, 0)
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
-	d := &direct{f: h, plain: f, free: make(chan []byte, buffers)}
+	// With the name of the file: errors say it.
+	d := &direct{f: os.NewFile(uintptr(fd), f.Name()), plain: f, free: make(chan []byte, buffers)}
 	for range buffers {
 		d.free <- nil
 	}
