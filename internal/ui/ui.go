@@ -33,6 +33,7 @@ type UI struct {
 	sized    bool // and tells how wide it is
 	asks     bool // in is a terminal too: questions can be asked
 	printer  *message.Printer
+	english  bool
 
 	mu  sync.Mutex
 	bar *bar // drawn now, or nil
@@ -40,7 +41,7 @@ type UI struct {
 
 // New returns a session on the given streams in the given language (see [Language]).
 func New(in io.Reader, out, err io.Writer, lang string) *UI {
-	u := &UI{in: in, out: &output{w: out}, err: err, printer: printerFor(lang)}
+	u := &UI{in: in, out: &output{w: out}, err: err, printer: printerFor(lang), english: lang != "zh-CN"}
 	if f, ok := err.(*os.File); ok {
 		u.terminal = term.IsTerminal(int(f.Fd()))
 		width, _, err := term.GetSize(int(f.Fd()))
@@ -53,7 +54,12 @@ func New(in io.Reader, out, err io.Writer, lang string) *UI {
 }
 
 // T translates and formats a message. Numbers are grouped in the way of the language.
-func (u *UI) T(format string, args ...any) string { return u.printer.Sprintf(format, args...) }
+func (u *UI) T(format string, args ...any) string {
+	if u.english {
+		format = singular(format, args)
+	}
+	return u.printer.Sprintf(format, args...)
+}
 
 // Say prints a message and a line end, for people only.
 func (u *UI) Say(format string, args ...any) {
