@@ -190,9 +190,10 @@ its last partition. A cut while it is resized leaves the old size or the new one
 func newDiskCompact(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "compact DISK",
-		Short: a.ui.T("Rewrite a dynamic disk without the blocks that are zero"),
-		Long: a.ui.T(`Only blocks of nothing but zeros are dropped: clear free space first, as 'sdelete -z' does in Windows. The disk keeps its
-identities, so that its children still know it. Until it is done the old file is untouched.`),
+		Short: a.ui.T("Rewrite a dynamic disk without the room that nothing needs"),
+		Long: a.ui.T(`Clusters that no file of an NTFS volume has, and blocks of nothing but zeros, are dropped; what deleted files held is gone then. The
+free space of volumes that were not closed cleanly is kept. The disk keeps its identities, so that its children still know it. Until it
+is done the old file is untouched.`),
 		Example: `  husk disk compact win10.vhdx`,
 		Args:    args(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -204,7 +205,7 @@ identities, so that its children still know it. Until it is done the old file is
 			if err := d.Close(); err != nil {
 				return err
 			}
-			before, after, err := disk.Compact(c.Context(), args[0], p.Add)
+			before, after, err := disk.Compact(c.Context(), args[0], p.Add, a.ui.Warn)
 			p.Done()
 			if err != nil {
 				return err

@@ -173,6 +173,7 @@ func (d *Disk) copyTo(ctx context.Context, w io.WriterAt, progress func(int64)) 
 			if n, err := d.r.ReadAt(p, at); n < len(p) {
 				return fmt.Errorf("%s: %w", d.Path, noEOF(err))
 			}
+			clearSpans(p, at, d.unused)
 			if !bytes.Equal(p, zeroes[:len(p)]) {
 				if _, err := w.WriteAt(p, at); err != nil {
 					return err
@@ -364,9 +365,9 @@ func (e *Edit) canShrink(size int64) error {
 	}
 }
 
-// Compact rewrites a dynamic disk without the blocks that hold nothing but zeros, and with its identity. It returns the sizes
-// of the file before and after.
-func Compact(ctx context.Context, path string, progress func(int64)) (before, after int64, err error) {
+// Compact rewrites a dynamic disk without the blocks that hold nothing but zeros and clusters of NTFS volumes that no file has, and with
+// its identity. It returns the sizes of the file before and after. note hears of volumes whose free space is kept.
+func Compact(ctx context.Context, path string, progress func(int64), note func(format string, args ...any)) (before, after int64, err error) {
 	lock, err := openEdit(path, func(string) bool { return true }) // nobody writes to it meanwhile; children notice nothing
 	if err != nil {
 		return 0, 0, err
@@ -395,6 +396,9 @@ func Compact(ctx context.Context, path string, progress func(int64)) (before, af
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	if d.unused, err = d.freeSpace(note); err != nil {
+		return 0, 0, err
 	}
 	f, err := d.convert(ctx, path, form, o, id)
 	if err != nil {

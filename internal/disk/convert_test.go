@@ -143,7 +143,7 @@ func TestCompact(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		before, after, err := Compact(context.Background(), base, nil)
+		before, after, err := Compact(context.Background(), base, nil, t.Logf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestCompact(t *testing.T) {
 		}
 		checkContent(t, base, strings.Replace(format, "differencing", "dynamic", 1), model)
 		checkContent(t, child, format, model)
-		if _, _, err := Compact(context.Background(), child, nil); !errors.Is(err, errors.ErrUnsupported) {
+		if _, _, err := Compact(context.Background(), child, nil, t.Logf); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("a child: %v", err)
 		}
 	})

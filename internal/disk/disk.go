@@ -44,6 +44,7 @@ type Disk struct {
 	size      int64
 	chain     *chain
 	container *Container
+	unused    []span       // that Compact leaves out
 	close     func() error // closes the file
 	parents   func() error // closes what the disk is based on
 }
