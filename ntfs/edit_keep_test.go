@@ -74,3 +74,40 @@ func TestEditKeepsWhatItDoesNotKnow(t *testing.T) {
 		t.Errorf("problems after the file is gone: %v", list)
 	}
 }
+
+// TestEditJournalAfterRollback replays a transaction whose contents lie where an operation that failed had written before.
+func TestEditJournalAfterRollback(t *testing.T) {
+	start := sampleDeviceOf(t)
+	d := start.copy()
+	var events []traceEvent
+	d.trace = &events
+	e := openEdit(t, d, &memoryJournal{d: d})
+	const size = 3 << 20
+	if err := e.Replace("streams", &winfile.Blob{Size: size, Content: shortContent(size - 1)}); err == nil {
+		t.Fatal("content that ended too early was taken")
+	}
+	want := strings.Repeat("content", size/7)
+	e.nextCluster = 0 // those of the failure are among the first
+	if err := errors.Join(e.Replace("streams", blobOf(want)), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, ev := range events {
+		if ev.kind != 'j' {
+			continue
+		}
+		cutOff, j := cut(start, events, i+2, 0, nil)
+		x, err := OpenEditor(cutOff, cutOff.size(), j, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readState(t, x.v)["streams"].data; got != want {
+			t.Errorf("%d bytes, want %d", len(got), len(want))
+		}
+	}
+}
+
+// sampleDeviceOf is a volume of 6 MiB with the sample tree.
+func sampleDeviceOf(t *testing.T) *memoryDevice {
+	t.Helper()
+	return newMemoryDevice(sampleVolume(t, 30, &BuildOptions{Size: 6 << 20, LogSize: minLogSize}))
+}
