@@ -3,9 +3,11 @@
 package inplace
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -51,10 +53,34 @@ func Open(path string, number int) (_ *Volume, err error) {
 		return nil, err
 	}
 	e, err := ntfs.OpenEditor(d.Part(p), p.Size, journal, nil)
+	if err == nil {
+		err = sound(d.Part(p), p.Size)
+	}
 	if err != nil {
 		return nil, advise(fmt.Errorf("%s: %w", path, err), path, string(journal))
 	}
 	return &Volume{d, p, e}, nil
+}
+
+// ErrUnsound says that what the volume tells of its clusters contradicts itself: a change could write over files.
+var ErrUnsound = errors.New("clusters of files are marked free, or belong to two files")
+
+// sound checks what every change relies on. Other damage is no reason to refuse: a change may be there to mend it.
+func sound(r io.ReaderAt, size int64) error {
+	v, err := ntfs.NewReader(r, size)
+	if err != nil {
+		return err
+	}
+	checked, err := v.CheckWith(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	for _, code := range []ntfs.Code{"bitmap-free", "cross-link", "mft-bitmap-free"} {
+		if checked.Counts[code] > 0 {
+			return ErrUnsound
+		}
+	}
+	return nil
 }
 
 // Close closes the disk. What was not committed is not done.
@@ -116,7 +142,7 @@ var ErrPending = errors.New("a change of the volume was cut off and is not finis
 
 // Refused reports whether an error says that the volume is in a state in which it is not to be changed.
 func Refused(err error) bool {
-	for _, e := range []error{ntfs.ErrDirty, ntfs.ErrLog, ntfs.ErrHibernated, ntfs.ErrJournal, ErrPending} {
+	for _, e := range []error{ntfs.ErrDirty, ntfs.ErrLog, ntfs.ErrHibernated, ntfs.ErrJournal, ErrPending, ErrUnsound} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -127,7 +153,7 @@ func Refused(err error) bool {
 // advise adds what to do.
 func advise(err error, path, journal string) error {
 	switch {
-	case errors.Is(err, ntfs.ErrDirty):
+	case errors.Is(err, ntfs.ErrDirty), errors.Is(err, ErrUnsound):
 		return ui.Hint(err, "attach the disk to a Windows and run chkdsk /f on the volume, then run the command again; 'husk check %s' tells what is wrong", path)
 	case errors.Is(err, ntfs.ErrLog):
 		return ui.Hint(err, "start the Windows of the volume, or attach the disk to another one, and shut that down; then run the command again")
