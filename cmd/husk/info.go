@@ -24,9 +24,10 @@ func newInfo(a *app) *cobra.Command {
 	var xml bool
 	c := &cobra.Command{
 		Use:   "info FILE [IMAGE]",
-		Short: a.ui.T("Tell what a WIM, VHD, disk image or volume holds"),
+		Short: a.ui.T("Tell what a WIM, ISO image, VHD, disk image or volume holds"),
 		Example: `  husk info wimboot/wimboot.wim
   husk info wimboot/x64/win7.vhd
+  husk info win.iso
   husk info --xml wimboot/wimboot.wim`,
 		Args: args(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -40,6 +41,9 @@ func newInfo(a *app) *cobra.Command {
 				return fmt.Errorf("%s is a folder; info is for WIMs and disks", path)
 			}
 			if !source.IsWIM(path) {
+				if source.IsDisc(path) {
+					return a.discInfo(path, image, xml)
+				}
 				if xml || image != "" {
 					return ui.Usage(fmt.Errorf("%s is no WIM: it has no images and no XML", path))
 				}
@@ -50,30 +54,35 @@ func newInfo(a *app) *cobra.Command {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			defer r.Close()
-			for _, p := range r.Problems() {
-				a.ui.Warn("%s: %s", path, p)
-			}
-			if xml {
-				if a.ui.JSON {
-					a.ui.Line(map[string]any{"file": path, "type": "wim", "xml": r.XML()})
-					return nil
-				}
-				_, err := fmt.Fprintln(a.ui.Raw(), r.XML())
-				return err
-			}
-			images := r.Images()
-			if image != "" {
-				i, err := source.FindImage(r, path, image)
-				if err != nil {
-					return err
-				}
-				images = []*wim.Image{i}
-			}
-			return a.wimInfo(path, r, images)
+			return a.readWIMInfo(path, image, r, xml)
 		},
 	}
 	c.Flags().BoolVar(&xml, "xml", false, a.ui.T("print the XML data of the WIM as it is"))
 	return c
+}
+
+// readWIMInfo tells of a WIM or one of its images, or prints its XML.
+func (a *app) readWIMInfo(path, image string, r *wim.Reader, xml bool) error {
+	for _, p := range r.Problems() {
+		a.ui.Warn("%s: %s", path, p)
+	}
+	if xml {
+		if a.ui.JSON {
+			a.ui.Line(map[string]any{"file": path, "type": "wim", "xml": r.XML()})
+			return nil
+		}
+		_, err := fmt.Fprintln(a.ui.Raw(), r.XML())
+		return err
+	}
+	images := r.Images()
+	if image != "" {
+		i, err := source.FindImage(r, path, image)
+		if err != nil {
+			return err
+		}
+		images = []*wim.Image{i}
+	}
+	return a.wimInfo(path, r, images)
 }
 
 type jsonImage struct {
@@ -154,8 +163,16 @@ func (a *app) fields(list [][2]string) {
 // diskInfo tells of a disk, its partitions, and what its volumes point to.
 func (a *app) diskInfo(c *cobra.Command, path string) error {
 	d, err := disk.Open(path)
-	if err != nil {
-		return err
+	if err != nil { // a disk without anything on it still has a form and a size
+		empty, openErr := disk.OpenAny(path)
+		if openErr != nil {
+			return err
+		}
+		if empty.Container() == nil {
+			return errors.Join(err, empty.Close())
+		}
+		a.ui.Warn("%s", err)
+		d = empty
 	}
 	defer d.Close()
 	volumes := make([]*volumeInfo, len(d.Partitions))
@@ -197,14 +214,15 @@ func (a *app) diskInfo(c *cobra.Command, path string) error {
 	a.fields(fields)
 	var rows [][]string
 	for i, p := range d.Partitions {
-		row := []string{strconv.Itoa(p.Number), strconv.FormatInt(p.Offset, 10), ui.Size(p.Size), p.Type, "", "", "", ""}
+		row := []string{strconv.Itoa(p.Number), strconv.FormatInt(p.Offset, 10), ui.Size(p.Size), p.Type, "", "", "", "", ""}
 		if v := volumes[i]; v != nil {
-			row[4], row[5], row[6], row[7] = v.label, strconv.Itoa(v.totals.Names), strconv.Itoa(v.pointers), ui.Size(v.pointerBytes)
+			row[4], row[5], row[6] = v.label, strconv.Itoa(v.totals.Names), strconv.Itoa(v.pointers)
+			row[7], row[8] = ui.Size(v.pointerBytes), strconv.Itoa(v.compact)
 		}
 		rows = append(rows, row)
 	}
-	a.ui.Table([]string{t("partition"), t("offset"), t("size"), t("type"), t("label"), t("files"), t("pointers"), t("size behind them")},
-		[]ui.Align{ui.Right, ui.Right, ui.Right, ui.Left, ui.Left, ui.Right, ui.Right, ui.Right}, rows)
+	a.ui.Table([]string{t("partition"), t("offset"), t("size"), t("type"), t("label"), t("files"), t("pointers"), t("size behind them"), t("compact files")},
+		[]ui.Align{ui.Right, ui.Right, ui.Right, ui.Left, ui.Left, ui.Right, ui.Right, ui.Right, ui.Right}, rows)
 	for _, v := range volumes {
 		if v == nil || v.overlay == nil {
 			continue
@@ -225,6 +243,7 @@ func (a *app) diskJSON(d *disk.Disk, id string, volumes []*volumeInfo) error {
 		}
 		if v := volumes[i]; v != nil {
 			m["label"], m["names"], m["dirs"], m["pointers"], m["pointerBytes"] = v.label, v.totals.Names, v.totals.Dirs, v.pointers, v.pointerBytes
+			m["compact"] = v.compact
 			if v.overlay != nil {
 				var sources []map[string]any
 				for _, e := range v.overlay.Entries() {
@@ -250,6 +269,7 @@ type volumeInfo struct {
 	totals       winfile.Totals
 	pointers     int
 	pointerBytes int64
+	compact      int
 	overlay      *wof.Overlay
 }
 
@@ -268,11 +288,16 @@ func readVolume(c *cobra.Command, d *disk.Disk, p *disk.Partition) (*volumeInfo,
 		if e.Info.Reparse == nil || e.Info.Reparse.Tag != winfile.TagWOF {
 			continue
 		}
-		if _, ok := seen[e.Info]; !ok {
-			seen[e.Info] = struct{}{}
-			i.pointers++
-			i.pointerBytes += e.Info.Size()
+		if _, ok := seen[e.Info]; ok {
+			continue
 		}
+		seen[e.Info] = struct{}{}
+		if provider, err := wof.ProviderOf(e.Info.Reparse); err == nil && provider == wof.ProviderFile {
+			i.compact++
+			continue
+		}
+		i.pointers++
+		i.pointerBytes += e.Info.Size()
 	}
 	i.overlay, err = wof.ReadOverlay(t)
 	if errors.Is(err, os.ErrNotExist) {
