@@ -89,8 +89,10 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if !isDisk {
 		return f.toFolder(ctx, a, s, target)
 	}
-	if f.wimboot && s.Kind != source.WIM {
-		return fmt.Errorf("%s is no WIM: pointers can only point into one", s.Path)
+	if f.wimboot {
+		if err := s.Pointable(); err != nil {
+			return err
+		}
 	}
 	o, err := f.options(a, s)
 	if err != nil {

@@ -26,7 +26,9 @@ func writeDocs(w io.Writer, root *cobra.Command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Commands\n\nMade from the program by `go run ./cmd/husk docs`; do not edit.\n\n%s\n\n", root.Long)
 	b.WriteString("A `FILE[:IMAGE]` argument is a WIM with an image number or name, a VHD, disk image or block device with a partition\n" +
-		"number, or a folder; the part after the colon may be left out where there is only one.\n\n")
+		"number, an ISO image, or a folder; the part after the colon may be left out where there is only one.\n\n" +
+		"Of an ISO image, `win.iso` is the disc with its files, `win.iso:IMAGE` an image of `sources/install.wim` or `install.esd` on it,\n" +
+		"and `win.iso:boot.wim:IMAGE` or `win.iso:x64/sources/install.esd:IMAGE` one of another WIM, by its path or its name in `sources`.\n\n")
 	b.WriteString("## Exit status\n\n| status | meaning |\n|---|---|\n")
 	for _, s := range [][2]string{
 		{"0", "done"}, {"1", "failed; what was there before is still there"}, {"2", "the command line was wrong"},

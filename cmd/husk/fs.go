@@ -12,7 +12,8 @@ func newFS(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fs COMMAND FILE[:IMAGE] [PATH]",
 		Short: a.ui.T("Look into WIM images, volumes, disks and folders, and change the files of a volume in place"),
-		Long: a.ui.T(`FILE[:IMAGE] is a WIM with an image number or name, a VHD, disk image or block device with a partition number, or a folder.
+		Long: a.ui.T(`FILE[:IMAGE] is a WIM with an image number or name, a VHD, disk image or block device with a partition number, a folder, or an ISO
+image: win.iso is the disc, win.iso:1 an image of sources/install.wim on it, win.iso:boot.wim:2 one of another WIM.
 PATH is inside it; either slash separates, case does not matter, and short names count. The commands that change something want a volume
 that nothing has mounted; a cut at any moment leaves every file as it was or as it is to be.`),
 		Example: `  husk fs ls -l wimboot.wim:1 /Windows

@@ -132,6 +132,8 @@ func Run(ctx context.Context, spec string, o *Options) (*Result, error) {
 		return nil, ui.Hint(fmt.Errorf("%s is a folder, want a disk", path), "'husk verify %s --against=SOURCE' compares folders", path)
 	case source.IsWIM(path):
 		return nil, ui.Hint(fmt.Errorf("%s is a WIM, want a disk", path), "'husk verify %s' checks a WIM", path)
+	case source.IsDisc(path):
+		return nil, ui.Hint(fmt.Errorf("%s is an ISO image, want a disk", path), "'husk verify %s' reads all that is on it", path)
 	case st.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
 		return nil, fmt.Errorf("%s is a pipe, want a disk", path)
 	}

@@ -128,7 +128,7 @@ func (s *System) inbox() string {
 // canChange refuses in time what Apply could not write.
 func (s *System) canChange() error {
 	switch {
-	case s.Source.Kind == source.WIM:
+	case s.Source.Kind == source.WIM, s.Source.Kind == source.Optical:
 		return ui.Hint(fmt.Errorf("%s: an image cannot be changed in place", s.Source.Path), "apply the image to a disk or folder, add the driver there, and capture it again")
 	case s.Source.Kind == source.Volume && s.Source.NTFS == nil:
 		return fmt.Errorf("%s: changing volumes that are not NTFS: %w", s.Source.Path, errors.ErrUnsupported)

@@ -168,10 +168,13 @@ func (b *builder) open(ctx context.Context, images []string) error {
 			return fmt.Errorf("%s: %w", image, err)
 		}
 		if sys.facts == nil {
-			return ui.Hint(fmt.Errorf("%s: there is no Windows in it", image), "to make a disk of any folder, use 'husk apply'")
+			return noWindows(image, s)
 		}
 		if sys.facts.Arch < 0 {
 			return fmt.Errorf("%s: the architecture of the Windows in it is not known", image)
+		}
+		if s.Inside != "" && b.o.Wimboot {
+			return s.Pointable()
 		}
 		if b.o.Wimboot && (s.Kind != source.WIM || s.Path != b.r.Systems[0].source.Path) {
 			return ui.Usage(fmt.Errorf("%s: with --mode=wimboot all systems must be images of one WIM", image))
@@ -185,6 +188,15 @@ func (b *builder) open(ctx context.Context, images []string) error {
 		b.r.Systems[0].Title = b.o.Title
 	}
 	return nil
+}
+
+// noWindows is the error of a source without a system. That of a disc is in its WIM.
+func noWindows(image string, s *source.Source) error {
+	err := fmt.Errorf("%s: there is no Windows in it", image)
+	if s.Kind == source.Optical && len(s.Disc.WIMs()) > 0 {
+		return ui.Hint(err, "name an image of its WIM as %s:NUMBER; 'husk info %s' lists them", s.Path, s.Path)
+	}
+	return ui.Hint(err, "to make a disk of any folder, use 'husk apply'")
 }
 
 // sameFile reports whether two names lead to one file.

@@ -161,7 +161,7 @@ func (m *Map) File(i *winfile.Info) (Place, error) {
 
 // inImage is the place of a blob of an image.
 func (m *Map) inImage(p *Place, b *winfile.Blob) {
-	p.Backing = &Backing{Path: m.src.Path, GUID: m.src.WIM.GUID(), Image: m.src.Image.Index, Known: true}
+	p.Backing = &Backing{Path: m.src.WIMName(), GUID: m.src.WIM.GUID(), Image: m.src.Image.Index, Known: true}
 	if info, ok := m.src.WIM.Lookup(b.SHA1); ok {
 		p.Backing.Offset, p.Backing.Solid = info.Offset, info.Solid
 		p.OnDisk = info.StoredSize

@@ -37,8 +37,8 @@ func ToPointers(ctx context.Context, spec string, p *Pointer, o *Options) (*Resu
 		return nil, err
 	}
 	defer w.Close()
-	if w.Kind != source.WIM {
-		return nil, fmt.Errorf("%s is no WIM: pointers can only point into one", w.Path)
+	if err := w.Pointable(); err != nil {
+		return nil, err
 	}
 	if err := deploy.CheckFormat(w.WIM, w.Path); err != nil {
 		return nil, err

@@ -122,7 +122,7 @@ func (s *session) openVolume(ctx context.Context, spec string) error {
 // splitVolume parts DISK[:PARTITION]; number is 0 without one.
 func splitVolume(spec string) (path string, number int, err error) {
 	path, selector := source.Split(spec)
-	if source.IsWIM(path) {
+	if source.IsWIM(path) || source.IsDisc(path) {
 		return "", 0, errNotVolume(path)
 	}
 	if selector != "" {

@@ -1,5 +1,5 @@
-// Package source opens whatever a user names as FILE[:IMAGE]: a WIM image, a folder, or the NTFS volume of a VHD, disk image,
-// block device or bare volume. Pointer files of a volume are resolved through the WIMs that its WimOverlay.dat names, so that
+// Package source opens whatever a user names as FILE[:IMAGE]: a WIM image, a folder, an ISO image or a WIM image on it, or the NTFS
+// volume of a VHD, disk image, block device or bare volume. Pointer files of a volume are resolved through the WIMs that its WimOverlay.dat names, so that
 // the tree is that of the system itself.
 package source
 
@@ -31,6 +31,7 @@ const (
 	Folder Kind = iota
 	WIM
 	Volume
+	Optical // an ISO image with its files; an image of a WIM on it is of the kind WIM
 )
 
 // Options tunes Open. The zero value opens with pointers resolved.
@@ -53,6 +54,8 @@ type Source struct {
 	Tree    *winfile.Tree
 	Image   *wim.Image  // of a WIM
 	WIM     *wim.Reader // of a WIM
+	Inside  string      // path of the WIM on the disc, if it is on one
+	Disc    *Disc       // of an ISO image and of a WIM on one
 	Disk    *disk.Disk  // of a volume
 	Part    *disk.Partition
 	NTFS    *ntfs.Volume // of a volume
@@ -137,6 +140,8 @@ func Open(ctx context.Context, spec string, o *Options) (_ *Source, err error) {
 	case IsWIM(path):
 		s.Kind = WIM
 		return s, s.openWIM(selector, o)
+	case IsDisc(path):
+		return s, s.openDisc(selector, o)
 	default:
 		s.Kind = Volume
 		return s, s.openVolume(ctx, selector, o)
@@ -192,15 +197,21 @@ func (s *Source) readWIM(selector string, o *Options) error {
 	}
 	s.WIM = r
 	s.closers = append(s.closers, r)
-	if s.Image, err = FindImage(r, s.Path, selector); err != nil {
+	return s.chooseImage(selector, o)
+}
+
+// chooseImage takes the tree of an image of the WIM.
+func (s *Source) chooseImage(selector string, o *Options) (err error) {
+	name := s.WIMName()
+	if s.Image, err = FindImage(s.WIM, name, selector); err != nil {
 		return err
 	}
 	if s.Tree, err = s.Image.Tree(); err != nil {
-		return fmt.Errorf("%s: image %d: %w", s.Path, s.Image.Index, err)
+		return fmt.Errorf("%s: image %d: %w", name, s.Image.Index, err)
 	}
 	if o.Warn != nil {
 		for _, w := range s.Image.Warnings() {
-			o.Warn("%s: image %d: %s", s.Path, s.Image.Index, w)
+			o.Warn("%s: image %d: %s", name, s.Image.Index, w)
 		}
 	}
 	return nil
