@@ -80,11 +80,11 @@ func (p *parser) descriptor() ([]byte, error) {
 	seen := ""
 	for p.space(); p.s != ""; p.space() {
 		if len(p.s) < 2 || p.s[1] != ':' || !strings.ContainsAny(p.s[:1], "OGDSogds") {
-			return nil, errors.New("want O:, G:, D: or S:")
+			return nil, errors.New("want one of O:, G:, D:, S: and what it is")
 		}
 		letter := strings.ToUpper(p.s[:1])
 		if strings.Contains(seen, letter) {
-			return nil, fmt.Errorf("a second %s:", letter)
+			return nil, fmt.Errorf("%s: occurs a second time", letter)
 		}
 		seen += letter
 		p.s = p.s[2:]

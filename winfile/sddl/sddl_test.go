@@ -92,11 +92,11 @@ func TestOtherSpellings(t *testing.T) {
 
 func TestBadTexts(t *testing.T) {
 	for text, want := range map[string]string{
-		"X:":                      "want O:, G:, D: or S:",
+		"X:":                      "want one of O:, G:, D:, S:",
 		"O:DA":                    "S-1-5-21-DOMAIN-512",
 		"O:ZZ":                    "want a SID",
 		"O:S-1-5-99999999999":     "out of range",
-		"O:BAO:BA":                "a second O:",
+		"O:BAO:BA":                "O: occurs a second time",
 		"D:(A;;FA;;;SY":           `want ")"`,
 		"D:(Q;;FA;;;SY)":          "ACE type",
 		"D:(A;QQ;FA;;;SY)":        "ACE flags",
