@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,6 +112,43 @@ func TestGenisoimage(t *testing.T) {
 		t.Error(err)
 	} else if _, ok := f.(io.ReaderAt); !ok {
 		t.Errorf("%T does not read anywhere", f)
+	}
+}
+
+// mkudffs makes empty volumes of every sector size and revision.
+func TestMkudffs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "empty.udf")
+	format := func(args ...string) (*Volume, error) {
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 8<<20); err != nil {
+			t.Fatal(err)
+		}
+		reftool.Run(t, "mkudffs", append(args, path)...)
+		image, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return NewReader(bytes.NewReader(image), int64(len(image)))
+	}
+	for _, size := range []int{512, 1024, 2048, 4096} {
+		for _, revision := range []uint16{0x0102, 0x0150, 0x0200, 0x0201} {
+			v, err := format("-b", fmt.Sprint(size), "-r", fmt.Sprintf("%x.%02x", revision>>8, revision&0xff), "-l", "标签")
+			if err != nil {
+				t.Errorf("%d, %#x: %v", size, revision, err)
+				continue
+			}
+			if v.Label != "标签" || v.Revision != revision || v.BlockSize != size {
+				t.Errorf("%d, %#x: label %q, revision %#x, block size %d", size, revision, v.Label, v.Revision, v.BlockSize)
+			}
+			if tree, err := v.Tree(); err != nil || !tree.Root.Info.IsDir() {
+				t.Errorf("%d, %#x: %v", size, revision, err)
+			}
+		}
+	}
+	if _, err := format("-m", "cdrw", "-r", "1.50"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("sparable partition: %v, want that it is not supported", err)
 	}
 }
 
