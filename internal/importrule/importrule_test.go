@@ -6,7 +6,7 @@
 //	   │
 //	formats     every other folder: wim, ntfs, wof, vhd, mbr, gpt, capconf
 //	   │
-//	words       winfile, guid, compress/…, internal/ondisk
+//	words       winfile, guid, compress/…, internal/ondisk, internal/extents
 //
 // A package imports from its own layer or from below. A format imports no other format, except where the disk does so too;
 // formats and words import nothing from outside this module but the standard library. Tests may import more.
@@ -48,7 +48,7 @@ func layerOf(dir string) layer {
 		return slices.ContainsFunc(parents, func(p string) bool { return dir == p || strings.HasPrefix(dir, p+"/") })
 	}
 	switch {
-	case under("winfile", "guid", "compress", "internal/ondisk"):
+	case under("winfile", "guid", "compress", "internal/ondisk", "internal/extents"):
 		return words
 	case under("cmd", "bench", "internal/sample/mksample"):
 		return commands
