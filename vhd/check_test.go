@@ -54,7 +54,9 @@ var checkCases = []struct {
 	{"features", func() []byte { return build(func(f *footer, _ *header, _ []uint32) { f.Features = 0 }) }, []string{"footer-field"}},
 	{"suspended", func() []byte { return build(func(f *footer, _ *header, _ []uint32) { f.SavedState = 1 }) }, []string{"suspended"}},
 	{"geometry", func() []byte {
-		return build(func(f *footer, _ *header, _ []uint32) { f.Creator, f.Geometry = [4]byte{'q', 'e', 'm', 'u'}, CHS{1, 1, 1} })
+		return build(func(f *footer, _ *header, _ []uint32) {
+			f.Creator, f.Geometry = [4]byte{'q', 'e', 'm', 'u'}, CHS{1, 1, 1}
+		})
 	}, []string{"geometry"}},
 	{"header", func() []byte { b := build(nil); b[footerSize+700]++; return b }, []string{"header"}},
 	{"header behind the file", func() []byte { return build(func(f *footer, _ *header, _ []uint32) { f.DataOffset = 1 << 40 }) }, []string{"header"}},
