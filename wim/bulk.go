@@ -72,7 +72,7 @@ func (q *bulk) take() (large *sequence, group int64, batch []*winfile.Blob) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
-		if l := q.large; l != nil && l.taken < l.groups {
+		if l := q.large; l != nil && l.taken < l.groups && !l.over.Load() {
 			l.taken++
 			return l, l.taken - 1, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"hash"
 	"sync"
+	"sync/atomic"
 
 	"husk/winfile"
 )
@@ -14,6 +15,7 @@ type sequence struct {
 	groups  int64
 	taken   int64       // under bulk.mu
 	spare   chan []byte // buffers for groups that wait for their turn
+	over    atomic.Bool // no more groups are wanted
 
 	mu         sync.Mutex
 	waiting    map[int64]decodedGroup
@@ -25,8 +27,8 @@ type sequence struct {
 type grouped interface {
 	// decode returns the plain bytes of a group, in buf if it is large enough.
 	decode(d *decoder, group int64, buf []byte) ([]byte, error)
-	// deliver takes the next group.
-	deliver(q *bulk, p []byte, err error)
+	// deliver takes the next group, and tells whether more are wanted.
+	deliver(q *bulk, p []byte, err error) bool
 }
 
 type decodedGroup struct {
@@ -61,8 +63,8 @@ func (q *bulk) readGroup(d *decoder, s *sequence, group int64, buf []byte) []byt
 	s.delivering = true
 	for next := (decodedGroup{p, err}); ; {
 		s.mu.Unlock()
-		if q.ctx.Err() == nil {
-			s.content.deliver(q, next.p, next.err)
+		if q.ctx.Err() == nil && !s.content.deliver(q, next.p, next.err) {
+			s.over.Store(true)
 		}
 		if s.delivered != group {
 			s.spare <- next.p // never blocks: there is room for one of every worker that has not taken one out yet
@@ -100,9 +102,10 @@ func (l *largeBlob) decode(d *decoder, group int64, buf []byte) ([]byte, error) 
 	return buf, d.read(l.res, off, buf)
 }
 
-func (l *largeBlob) deliver(q *bulk, p []byte, err error) {
+// deliver wants no more after a failure: a damaged blob may claim any size.
+func (l *largeBlob) deliver(q *bulk, p []byte, err error) bool {
 	if l.failed {
-		return
+		return false
 	}
 	if err == nil {
 		err = q.deliverPart(l.b, l.res, l.hash, l.off, p)
@@ -112,6 +115,7 @@ func (l *largeBlob) deliver(q *bulk, p []byte, err error) {
 		l.failed = true
 		q.fail(l.b, err)
 	}
+	return !l.failed
 }
 
 // deliverPart hands out bytes of a blob from off, in pieces. The error is about the blob: a wrong SHA-1, known at its end.
@@ -176,7 +180,7 @@ func (l *solidBlobs) decode(d *decoder, group int64, buf []byte) ([]byte, error)
 	return d.solidChunk(l.s, l.chunks[group], buf)
 }
 
-func (l *solidBlobs) deliver(q *bulk, p []byte, err error) {
+func (l *solidBlobs) deliver(q *bulk, p []byte, err error) bool {
 	chunk := l.chunks[l.next]
 	l.next++
 	start := chunk * l.s.layout.chunk
@@ -185,7 +189,7 @@ func (l *solidBlobs) deliver(q *bulk, p []byte, err error) {
 		b := l.blobs[0]
 		res := b.Ref.(*resource)
 		if res.off >= end {
-			return
+			return true
 		}
 		from, to := max(res.off, start), min(res.off+res.size, end)
 		if res.off >= start {
@@ -203,8 +207,9 @@ func (l *solidBlobs) deliver(q *bulk, p []byte, err error) {
 			}
 		}
 		if to < res.off+res.size {
-			return
+			return true
 		}
 		l.blobs = l.blobs[1:]
 	}
+	return true
 }
