@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -170,6 +171,7 @@ func (b *bench) list() error {
 
 // buildVolume writes a volume of n small files, a hundred to a folder.
 func buildVolume(path string, n int) (err error) {
+	debug.SetGCPercent(25) // as husk runs
 	const (
 		perDir = 100
 		now    = winfile.Filetime(133_000_000_000_000_000)
