@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -238,6 +239,9 @@ type ImageInfo struct {
 	Files         int64 `json:"files"`         // names that are not directories
 	TotalBytes    int64 `json:"totalBytes"`    // of all streams of all names
 	HardLinkBytes int64 `json:"hardLinkBytes"` // of those, what names beyond the first of a file add
+
+	// Properties are elements that are none of the above: their text by their path below IMAGE, as in "HUSK/SYSTEM".
+	Properties map[string]string `json:"properties,omitempty"`
 }
 
 // WindowsInfo is the WINDOWS element.
@@ -277,6 +281,7 @@ func imageInfo(e *element) ImageInfo {
 	if w := e.find("WINDOWS"); w != nil {
 		i.Windows = windowsInfo(w)
 	}
+	i.Properties = properties(e)
 	return i
 }
 
@@ -324,6 +329,9 @@ func (i *ImageInfo) element(index int) *element {
 	e.add("FLAGS", i.Flags)
 	e.add("DISPLAYNAME", i.DisplayName)
 	e.add("DISPLAYDESCRIPTION", i.DisplayDescription)
+	for _, path := range slices.Sorted(maps.Keys(i.Properties)) {
+		e.setPath(strings.Split(path, "/"), i.Properties[path])
+	}
 	return e
 }
 
