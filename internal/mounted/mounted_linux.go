@@ -131,6 +131,13 @@ func usersOf(dev, proc, sys string) ([]string, error) {
 				found = append(found, name+" is swap space")
 			}
 		}
+		behind, err := loops("/dev/"+name, sys)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range behind {
+			found = append(found, fmt.Sprintf("%s is the disk of %s", name, l))
+		}
 		holders, err := os.ReadDir(filepath.Join(n, "holders"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
@@ -150,7 +157,9 @@ func loops(file, sys string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real
+	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	list, err := filepath.Glob(filepath.Join(sys, "block/loop*/loop/backing_file"))
@@ -165,6 +174,47 @@ func loops(file, sys string) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// Look tells what a block device is.
+func Look(device string) (Device, error) { return look(device, "/sys") }
+
+func look(device, sys string) (Device, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return Device{}, &os.PathError{Op: "stat", Path: device, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return Device{}, fmt.Errorf("%s is no block device", device)
+	}
+	return lookAt(fmt.Sprintf("%d:%d", unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))), sys)
+}
+
+func lookAt(dev, sys string) (Device, error) {
+	node, err := filepath.EvalSymlinks(filepath.Join(sys, "dev/block", dev))
+	if err != nil {
+		return Device{}, err
+	}
+	text := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(node, name))
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(b))
+	}
+	d := Device{Name: filepath.Base(node), ReadOnly: text("ro") == "1", Backing: text("loop/backing_file")}
+	d.Disk = d.Name
+	if n := text("partition"); n != "" {
+		if d.Partition, err = strconv.Atoi(n); err != nil {
+			return Device{}, err
+		}
+		d.Disk = filepath.Base(filepath.Dir(node))
+		node = filepath.Dir(node)
+		d.ReadOnly = d.ReadOnly || text("ro") == "1"
+	}
+	d.Model = strings.Join(strings.Fields(text("device/vendor")+" "+text("device/model")), " ")
+	d.Optical = strings.HasPrefix(d.Disk, "sr")
+	return d, nil
 }
 
 // partitionOf names a device as DISK:NUMBER.

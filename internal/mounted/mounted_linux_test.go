@@ -113,6 +113,21 @@ func TestUsersOf(t *testing.T) {
 	write("disk.img", "")
 	write("sys/block/loop7/loop/backing_file", image+"\n")
 	write("sys/block/loop8/loop/backing_file", "/elsewhere\n")
+	write("sys/block/loop9/loop/backing_file", "/dev/sdb\n")
+	if got, err := usersOf("8:16", filepath.Join(root, "proc"), filepath.Join(root, "sys")); err != nil || strings.Join(got, "; ") != "sdb is the disk of /dev/loop9" {
+		t.Errorf("sdb: %q, %v", got, err)
+	}
+	write("sys/devices/sda/ro", "1\n")
+	write("sys/devices/sda/device/model", "SSD 850  \n")
+	write("sys/devices/sda/device/vendor", "ATA\n")
+	for dev, want := range map[string]Device{
+		"8:0": {Name: "sda", Disk: "sda", ReadOnly: true, Model: "ATA SSD 850"}, "8:3": {Name: "sda3", Disk: "sda", Partition: 3, ReadOnly: true, Model: "ATA SSD 850"},
+		"8:16": {Name: "sdb", Disk: "sdb"},
+	} {
+		if got, err := lookAt(dev, filepath.Join(root, "sys")); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", dev, got, err, want)
+		}
+	}
 	if got, err := loops(image, filepath.Join(root, "sys")); err != nil || len(got) != 1 || got[0] != "/dev/loop7" {
 		t.Errorf("%q, %v", got, err)
 	}

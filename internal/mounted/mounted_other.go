@@ -2,7 +2,10 @@
 
 package mounted
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // At finds the partition that a file lies on, and its path on that partition.
 func At(string) (Place, error) {
@@ -16,3 +19,8 @@ func Users(string) ([]string, error) {
 
 // Loops names the loop devices that have a file as their disk. Only Linux has them.
 func Loops(string) ([]string, error) { return nil, nil }
+
+// Look tells what a block device is.
+func Look(device string) (Device, error) {
+	return Device{}, fmt.Errorf("%s: this system does not tell what disks are", device)
+}
