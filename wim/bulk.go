@@ -21,7 +21,13 @@ const (
 // ReadBlobs reads blobs of r's trees as [winfile.ReadBlobs] says, in the order of the file: runs of small blobs with one
 // read each, and large ones by several workers at once. The last piece of a blob comes only if its SHA-1 is right.
 func (r *Reader) ReadBlobs(ctx context.Context, blobs []*winfile.Blob, workers int, deliver winfile.Deliver) error {
-	return r.readBlobs(ctx, blobs, workers, deliver, func(_ *winfile.Blob, err error) error { return err })
+	for _, group := range r.byHolder(blobs) {
+		err := group.r.readBlobs(ctx, group.blobs, workers, deliver, func(_ *winfile.Blob, err error) error { return err })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readBlobs asks onError what to do about a bad blob: nil goes on with the others.

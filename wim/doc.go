@@ -33,6 +33,8 @@
 // A row of blob table entries with the solid flag has the solid resources and the blobs, whose offsets count through the plain
 // bytes of all resources of the row.
 //
+// A delta WIM lacks blobs that another WIM has; [Reader.Reference] brings them together.
+//
 // LZMS and solid resources are read and not written yet. Split and pipable WIMs are not read yet.
 //
 // Sources: Microsoft, "Windows Imaging File Format (WIM)", 2007; for what that text lacks (tagged items, stream placement,

@@ -235,7 +235,7 @@ func (p *pipeline) work() {
 func (p *pipeline) claim(h winfile.SHA1, seq int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.w.table[h] != nil {
+	if p.w.known(h) {
 		return false
 	}
 	if first, ok := p.claims[h]; ok && first < seq {

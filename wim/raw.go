@@ -13,19 +13,31 @@ import (
 
 // RawBlob returns the content of a blob of one of r's trees as its bytes are in the file: the chunk table and the chunks, compressed with r's
 // codec and chunk size ([Reader.Codec], [Reader.ChunkSize]). It is a blob in its own right, of the stored size and without a SHA-1,
-// that needs no decompression to be copied. What is in a solid resource, or stored uncompressed, has no such form.
+// that needs no decompression to be copied. What is in a solid resource, or stored uncompressed, has no such form, nor what is in a
+// reference of r of another codec or chunk size.
 func (r *Reader) RawBlob(b *winfile.Blob) (*winfile.Blob, bool) {
-	res, err := r.resourceOf(b)
-	if err != nil || res.solid != nil || !res.compressed || b.Content != winfile.Content(r) || r.newDecoder().readable(res) != nil {
+	o := r.holder(b)
+	res, err := o.resourceOf(b)
+	if err != nil || res.solid != nil || !res.compressed || o.readable(res) != nil {
 		return nil, false
 	}
-	return &winfile.Blob{Size: res.stored, Order: res.off, Content: (*rawContent)(r), Ref: res}, true
+	if o.codec != r.codec || o.hdr.ChunkSize != r.hdr.ChunkSize {
+		return nil, false
+	}
+	return &winfile.Blob{Size: res.stored, Order: res.off, Content: (*rawContent)(o), Ref: res}, true
+}
+
+// readable tells why res cannot be decoded, before anything is read.
+func (r *Reader) readable(res *resource) error {
+	d := r.decoders.Get().(*decoder)
+	defer r.decoders.Put(d)
+	return d.readable(res)
 }
 
 // StoredSize returns how many bytes a blob of one of r's trees takes in the file, and whether it is compressed by itself: not raw, not in a
 // solid resource.
 func (r *Reader) StoredSize(b *winfile.Blob) (stored int64, compressed bool) {
-	res, err := r.resourceOf(b)
+	res, err := r.holder(b).resourceOf(b)
 	if err != nil {
 		return 0, false
 	}

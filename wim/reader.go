@@ -29,6 +29,7 @@ type Reader struct {
 	tableHash winfile.SHA1
 	xml       *element
 	images    []*Image
+	others    []*Reader // that may have what r lacks
 
 	problems []error // what was left out of the blob table
 	decoders sync.Pool
@@ -303,7 +304,7 @@ func (res *resource) info() BlobInfo {
 	return BlobInfo{res.hash, res.off, res.stored, res.size, res.refs, res.compressed, res.solid != nil}
 }
 
-// Lookup finds a blob by its SHA-1.
+// Lookup finds a blob of the file itself by its SHA-1.
 func (r *Reader) Lookup(h winfile.SHA1) (BlobInfo, bool) {
 	i, ok := r.index[h]
 	if !ok {
@@ -312,15 +313,7 @@ func (r *Reader) Lookup(h winfile.SHA1) (BlobInfo, bool) {
 	return r.resources[i].info(), true
 }
 
-// Blob returns the blob with a SHA-1, readable through r, or nil. All trees of r share it.
-func (r *Reader) Blob(h winfile.SHA1) *winfile.Blob {
-	if i, ok := r.index[h]; ok {
-		return &r.blobs[i]
-	}
-	return nil
-}
-
-// Blobs returns all blobs in the order of the blob table, shared with all trees of r.
+// Blobs returns all blobs of the file itself in the order of the blob table, shared with all trees of r.
 func (r *Reader) Blobs() []*winfile.Blob {
 	list := make([]*winfile.Blob, len(r.blobs))
 	for i := range r.blobs {

@@ -225,9 +225,9 @@ func (res *resource) checkHash(got winfile.SHA1) error {
 	return nil
 }
 
-// resourceOf returns where r has b.
+// resourceOf returns where r itself has b.
 func (r *Reader) resourceOf(b *winfile.Blob) (*resource, error) {
-	if res, ok := b.Ref.(*resource); ok && res.size == b.Size {
+	if res, ok := b.Ref.(*resource); ok && res.size == b.Size && b.Content == winfile.Content(r) {
 		return res, nil
 	}
 	return nil, fmt.Errorf("wim: blob %s is not of this file", b.SHA1)
@@ -235,6 +235,7 @@ func (r *Reader) resourceOf(b *winfile.Blob) (*resource, error) {
 
 // OpenBlob opens a blob of one of r's trees. The reader gives its last bytes only after it has checked the SHA-1 of all.
 func (r *Reader) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
+	r = r.holder(b)
 	res, err := r.resourceOf(b)
 	if err != nil {
 		return nil, err
@@ -305,6 +306,7 @@ func (s *blobStream) Close() error {
 // BlobReaderAt reads parts of a blob of one of r's trees, decoding only the chunks that are asked for. It does not check
 // the SHA-1. It is safe for concurrent use.
 func (r *Reader) BlobReaderAt(b *winfile.Blob) (io.ReaderAt, error) {
+	r = r.holder(b)
 	res, err := r.resourceOf(b)
 	if err != nil {
 		return nil, err

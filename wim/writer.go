@@ -38,13 +38,17 @@ type WriterOptions struct {
 	GUID       guid.GUID // zero means a random one, or the file's own when appending
 	Time       time.Time // of images whose info gives none; zero means now
 
+	// Have, if not nil, tells which blobs some other WIM holds. They are not stored: what is written is a delta WIM, to be
+	// read with [Reader.Reference]. A [Reader.Has] is one. One call comes at a time.
+	Have func(winfile.SHA1) bool
+
 	Progress func(bytes int64) // plain bytes read so far, over all images; one call at a time
 }
 
 // Stats counts what a Writer did.
 type Stats struct {
 	NewBlobs    int64 // written
-	Duplicates  int64 // streams' contents that were in the file already, or came twice
+	Duplicates  int64 // streams' contents that were in the file already or in another one (Have), or came twice
 	BytesRead   int64 // plain bytes read from the sources, or skipped as known when they had been hashed
 	BytesNew    int64 // plain bytes of the new blobs
 	BytesStored int64 // what the new blobs take
@@ -228,6 +232,11 @@ func (w *Writer) checkInfo(info *ImageInfo) error {
 			return fmt.Errorf("wim: there is an image %q already", info.Name)
 		}
 	}
+	for path, text := range info.Properties {
+		if err := checkProperty(path, text); err != nil {
+			return err
+		}
+	}
 	if info.Created.IsZero() {
 		info.Created = w.opts.Time
 	}
@@ -261,6 +270,9 @@ func (w *Writer) addImage(ctx context.Context, p *plan, info *ImageInfo) error {
 	for h, n := range refs {
 		e := w.table[h]
 		if e == nil {
+			if w.known(h) {
+				continue // elsewhere
+			}
 			panic("wim: internal error: blob " + h.String() + " was not written")
 		}
 		e.RefCount += n
@@ -269,6 +281,11 @@ func (w *Writer) addImage(ctx context.Context, p *plan, info *ImageInfo) error {
 	info.TotalBytes, info.HardLinkBytes = p.info.TotalBytes, p.info.HardLinkBytes
 	w.xml.children = append(w.xml.children, info.element(len(w.images)))
 	return nil
+}
+
+// known reports whether the blob with hash h need not be written.
+func (w *Writer) known(h winfile.SHA1) bool {
+	return w.table[h] != nil || w.opts.Have != nil && w.opts.Have(h)
 }
 
 // blobItems lists the blobs that must be read, in the order of reading.
@@ -285,7 +302,7 @@ func (w *Writer) blobItems(p *plan) ([]*blobItem, error) {
 			seen[b] = struct{}{}
 			if b.SHA1 != (winfile.SHA1{}) {
 				_, known := hashes[b.SHA1]
-				if known || w.table[b.SHA1] != nil {
+				if known || w.known(b.SHA1) {
 					w.stats.Duplicates++
 					continue
 				}
@@ -313,7 +330,7 @@ func (w *Writer) blobItems(p *plan) ([]*blobItem, error) {
 			if it.b.Size > wholeBlob {
 				_, before := sizes[it.b.Size]
 				_, old := w.sizes[it.b.Size]
-				it.hashFirst = before || old
+				it.hashFirst = before || old || w.opts.Have != nil
 				sizes[it.b.Size] = struct{}{}
 			}
 		}
