@@ -18,6 +18,9 @@ import (
 // ApplyOptions tunes ApplyFolder. The zero value wants an absent or empty folder.
 type ApplyOptions struct {
 	Into     bool              // the folder may have entries; none of the tree's files may exist in it, directories may
+	Replace  bool              // with Into: files that exist are removed, and directories that exist get the tree's metadata
+	Unix     bool              // make owners, modes, devices, FIFOs and sockets, and give extended attributes to the host's file system
+	Links    bool              // every symbolic link and junction becomes one of the host, even if that cannot keep all of it
 	Workers  int               // blobs written at once; 0 means GOMAXPROCS
 	Progress func(bytes int64) // called with the bytes read since the last call, from several goroutines; may be nil
 }
@@ -110,13 +113,14 @@ func ApplyFolder(ctx context.Context, t *winfile.Tree, dir string, opts *ApplyOp
 
 // applier is one run of ApplyFolder.
 type applier struct {
-	opts    *ApplyOptions
-	tree    *winfile.Tree
-	root    *os.Root
-	dir     string // absolute
-	existed bool   // dir was there and may have had entries
-	host    applyHost
-	report  *ApplyReport
+	opts     *ApplyOptions
+	tree     *winfile.Tree
+	root     *os.Root
+	dir      string   // absolute
+	existed  bool     // dir was there and may have had entries
+	replaced []string // paths of files that are in the way
+	host     applyHost
+	report   *ApplyReport
 
 	dirs  []*dirJob // parents first
 	links []link
@@ -242,6 +246,10 @@ func (a *applier) check() error {
 				continue
 			}
 			if fi, err := a.root.Lstat(filepath.FromSlash(p)); err == nil && !(fi.IsDir() && c.Info.IsDir()) {
+				if a.opts.Replace && !fi.IsDir() {
+					a.replaced = append(a.replaced, p)
+					continue
+				}
 				bad.add(p, fs.ErrExist)
 			}
 		}
@@ -250,6 +258,11 @@ func (a *applier) check() error {
 }
 
 func (a *applier) apply(ctx context.Context) error {
+	for _, p := range a.replaced {
+		if err := a.root.Remove(filepath.FromSlash(p)); err != nil {
+			return err
+		}
+	}
 	if err := a.makeDirs(ctx); err != nil {
 		return err
 	}
@@ -292,13 +305,14 @@ func (a *applier) makeDirs(ctx context.Context) error {
 		if _, ok := a.asLink(e.Info); ok {
 			continue
 		}
-		d := &dirJob{path: path, entry: e, existed: path == "." && a.existed}
+		d := &dirJob{path: path, entry: e, existed: path == "." && a.existed && !a.opts.Replace}
 		if path != "." {
 			err := a.root.Mkdir(filepath.FromSlash(path), 0o777)
-			d.existed = a.opts.Into && errors.Is(err, fs.ErrExist)
-			if err != nil && !d.existed {
+			there := a.opts.Into && errors.Is(err, fs.ErrExist)
+			if err != nil && !there {
 				return err
 			}
+			d.existed = there && !a.opts.Replace
 		}
 		if !isDir {
 			a.report.Files++
@@ -339,11 +353,15 @@ func (a *applier) plan() {
 		j.targets = append(j.targets, t)
 	}
 	streams := func(t target, existed bool) {
+		_, isLink := a.asLink(t.info)
 		for _, s := range t.info.Streams {
 			t.stream, t.named = s.Name, true
 			why := streamProblem(s)
 			if existed {
 				why = errors.New("the directory was there before")
+			}
+			if isLink {
+				why = errors.New("links have no streams here")
 			}
 			switch {
 			case why != nil:
@@ -557,7 +575,9 @@ func (a *applier) makeRest(ctx context.Context) error {
 			t := d.target(e)
 			to, isLink := a.asLink(e.Info)
 			var err error
-			switch {
+			switch made, uerr := a.makeSpecial(t); {
+			case made:
+				err = uerr
 			case isLink:
 				if err = a.root.Symlink(to, filepath.FromSlash(t.path)); noLinks(err) {
 					err = a.makeEmpty(t)
@@ -703,7 +723,7 @@ func (a *applier) loseExtra(path string, i *winfile.Info) {
 		return
 	}
 	err := errors.New("a folder has no place for it")
-	if x.Unix != nil {
+	if x.Unix != nil && !a.opts.Unix {
 		a.report.lose(LostUnix, path, err)
 	}
 	if x.EFS != nil {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,16 +86,67 @@ func (a *applier) writeStream(t target, p []byte) (err error) {
 
 // asLink returns the target of the host's symbolic link that can stand for a file.
 func (a *applier) asLink(i *winfile.Info) (string, bool) {
+	if a.opts.Links && i.Reparse != nil {
+		return anyLink(i.Reparse, a.dir)
+	}
 	if a.host.system || i.Reparse == nil || i.Data != nil || len(i.Streams) > 0 || i.Extra != nil {
 		return "", false
 	}
 	return hostLink(i.Reparse, a.dir)
 }
 
+// makeSpecial makes a device, FIFO or socket, if a file is one.
+func (a *applier) makeSpecial(t target) (bool, error) {
+	if !a.opts.Unix || t.info.Extra == nil || t.info.Extra.Unix == nil {
+		return false, nil
+	}
+	u := t.info.Extra.Unix
+	switch u.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK, unix.S_IFCHR, unix.S_IFBLK:
+	default:
+		return false, nil
+	}
+	d, err := openHostDir(a.root, a.dir, path.Dir(t.path))
+	if err != nil {
+		return true, err
+	}
+	defer d.close()
+	return true, os.NewSyscallError("mknod", mknodat(d.fd, path.Base(t.path), u.Mode, u.Rdev))
+}
+
+// describeUnix gives a file its owner, mode and extended attributes. Owners come first: to change them takes away set-user-id bits.
+func (a *applier) describeUnix(d *hostDir, name, path string, x *winfile.Extra) {
+	if x.Unix != nil {
+		err := unix.Fchownat(d.fd, name, int(x.Unix.UID), int(x.Unix.GID), unix.AT_SYMLINK_NOFOLLOW)
+		if st, serr := d.stat(name); err == nil && serr == nil && st.kind != kindLink {
+			err = unix.Fchmodat(d.fd, name, x.Unix.Mode&0o7777, 0)
+		}
+		if err != nil {
+			a.report.lose(LostUnix, path, err)
+		}
+	}
+	for _, ea := range x.EAs {
+		if !strings.Contains(ea.Name, ".") {
+			continue // of Windows
+		}
+		if err := d.setXattr(name, ea.Name, ea.Value); err != nil {
+			a.report.lose(LostEAs, path, fmt.Errorf("%s: %w", ea.Name, err))
+		}
+	}
+}
+
 // describe gives a file its metadata. What the host does not take is a loss.
 func (a *applier) describe(d *hostDir, name, path string, e *winfile.Entry, shorts string) {
 	i := e.Info
 	a.loseExtra(path, i)
+	if x := i.Extra; x != nil && a.opts.Unix {
+		a.describeUnix(d, name, path, x)
+		rest := *x
+		rest.EAs = slices.DeleteFunc(slices.Clone(x.EAs), func(ea winfile.EA) bool { return strings.Contains(ea.Name, ".") })
+		c := *i
+		c.Extra = &rest
+		i, e = &c, &winfile.Entry{Name: e.Name, ShortName: e.ShortName, Info: &c}
+	}
 	if a.host.system {
 		a.describeNTFS(d, name, path, e, shorts)
 		return

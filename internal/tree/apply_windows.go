@@ -59,6 +59,9 @@ func (a *applier) writeStream(t target, _ []byte) error {
 // asLink is for hosts whose links are not reparse points.
 func (a *applier) asLink(*winfile.Info) (string, bool) { return "", false }
 
+// makeSpecial is for hosts that have devices among their files.
+func (a *applier) makeSpecial(target) (bool, error) { return false, nil }
+
 func control(h windows.Handle, code uint32, in []byte) error {
 	var p *byte
 	if len(in) > 0 {

@@ -24,6 +24,8 @@ func (d *hostDir) stat(name string) (*hostStat, error) {
 		written: timespec(x.Mtim),
 		access:  timespec(x.Atim),
 		changed: timespec(x.Ctim),
+		unix:    winfile.Unix{UID: x.Uid, GID: x.Gid, Mode: uint32(x.Mode), Rdev: uint32(x.Rdev)},
+		holes:   x.Blocks*512 < x.Size,
 	}, nil
 }
 

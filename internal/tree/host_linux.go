@@ -23,6 +23,8 @@ func (d *hostDir) stat(name string) (*hostStat, error) {
 		written: statxTime(x.Mtime),
 		access:  statxTime(x.Atime),
 		changed: statxTime(x.Ctime),
+		unix:    winfile.Unix{UID: x.Uid, GID: x.Gid, Mode: uint32(x.Mode), Rdev: uint32(unix.Mkdev(x.Rdev_major, x.Rdev_minor))},
+		holes:   x.Mask&unix.STATX_BLOCKS != 0 && x.Blocks*512 < x.Size,
 	}
 	st.created = st.written
 	if x.Mask&unix.STATX_BTIME != 0 {

@@ -17,6 +17,8 @@ import (
 type ScanOptions struct {
 	Exclude  ExcludeFunc     // nil takes everything
 	RPFix    bool            // make absolute links into the folder relative to its root (WIM flag RP_FIX)
+	Unix     bool            // take owners, modes, devices, FIFOs and sockets, and the host's extended attributes as those of the file
+	Normal   bool            // files without Windows metadata get NORMAL and the written time as that of creation, as wimlib has it
 	Progress func(names int) // called after each directory with the names so far; may be nil
 }
 
@@ -36,28 +38,70 @@ func (r *ScanReport) Close() error { return r.content.root.Close() }
 // fails if its file has been replaced or resized since. What cannot be taken is collected, and then returned as *Problems
 // beside the tree of all the rest.
 //
-// Symbolic links become reparse points and are not followed. FIFOs, sockets and devices are left out with a warning, like names
+// Symbolic links become reparse points and are not followed. FIFOs, sockets and devices are left out with a warning unless Unix is set, like names
 // that go away during the scan. A folder without Windows metadata gets attributes ARCHIVE for files and DIRECTORY for directories.
 func ScanFolder(ctx context.Context, dir string, opts *ScanOptions) (*winfile.Tree, *ScanReport, error) {
+	s, err := newScanner(dir, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := s.scan(ctx, dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.root.Close())
+	}
+	return t, s.report, s.report.Errors.orNil()
+}
+
+// ScanFile reads the metadata of one file of the host that is no directory, as ScanFolder does with those in a folder. Its name is
+// that of the file; a tree in which it has another must say so.
+func ScanFile(path string, opts *ScanOptions) (*winfile.Entry, *ScanReport, error) {
+	dir, name := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	s, err := newScanner(dir, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := s.openDir(dir, ".")
+	if err != nil {
+		return nil, nil, errors.Join(err, s.root.Close())
+	}
+	e := s.scanName(d, name, name)
+	d.close()
+	s.finish()
+	err = s.report.Errors.orNil()
+	switch {
+	case err != nil:
+	case e == nil:
+		if err = s.report.Warnings.orNil(); err == nil {
+			err = &fs.PathError{Op: "scan", Path: path, Err: fs.ErrNotExist}
+		}
+	case e.Info.IsDir():
+		err = &fs.PathError{Op: "scan", Path: path, Err: errors.New("is a directory")}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, s.root.Close())
+	}
+	e.Info.Links = 1
+	return e, s.report, nil
+}
+
+func newScanner(dir string, opts *ScanOptions) (*scanner, error) {
 	if opts == nil {
 		opts = new(ScanOptions)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	s := &scanner{
+	return &scanner{
 		opts: opts, root: root, roots: rootNames(dir), links: make(map[fileKey]*winfile.Info), security: make(map[string][]byte),
 		report: &ScanReport{
 			Warnings: Problems{What: "scanned with differences"}, Errors: Problems{What: "not scanned"},
 			content: &folder{root: root, dir: dir},
 		},
-	}
-	t, err := s.scan(ctx, dir)
-	if err != nil {
-		return nil, nil, errors.Join(err, root.Close())
-	}
-	return t, s.report, s.report.Errors.orNil()
+	}, nil
 }
 
 // rootNames returns the absolute paths that links may know the folder by.
@@ -97,6 +141,8 @@ type hostStat struct {
 	access  winfile.Filetime
 	changed winfile.Filetime
 	attrs   winfile.Attributes // Windows only
+	unix    winfile.Unix       // UNIX only
+	holes   bool               // takes less room than its size
 }
 
 // scanner is one run of ScanFolder. What depends on the system is in scan_unix.go and scan_windows.go.
@@ -202,7 +248,7 @@ func (s *scanner) scanName(d *hostDir, name, path string) *winfile.Entry {
 	if why := windowsObjection(name); why != "" {
 		s.report.Warnings.add(path, errors.New(why))
 	}
-	if st.kind == kindSpecial {
+	if st.kind == kindSpecial && !s.opts.Unix {
 		s.report.Warnings.add(path, errors.New("left out: a FIFO, socket or device"))
 		return nil
 	}

@@ -35,8 +35,12 @@ func (s *scanner) describe(d *hostDir, name, path string, st *hostStat, e *winfi
 		i.Attributes = winfile.AttrDirectory
 	case kindLink:
 		i.Attributes = linkAttributes(d, name)
+	case kindSpecial:
 	default:
 		i.Attributes = winfile.AttrArchive
+		if s.opts.Normal {
+			i.Attributes = normalAttributes(st)
+		}
 		i.Data = s.fileBlob(path, st)
 		if i.Data != nil && os.Geteuid() != 0 {
 			if err := unix.Faccessat(d.fd, name, unix.R_OK, unix.AT_EACCESS); err != nil {
@@ -44,6 +48,12 @@ func (s *scanner) describe(d *hostDir, name, path string, st *hostStat, e *winfi
 				return false
 			}
 		}
+	}
+	if s.opts.Normal {
+		i.Created = st.written
+	}
+	if s.opts.Unix {
+		s.describeUnix(d, name, path, st, i)
 	}
 	ntfs, known := s.host.ntfs[st.key.dev]
 	if !known {
@@ -63,6 +73,48 @@ func linkAttributes(d *hostDir, name string) winfile.Attributes {
 		return winfile.AttrReparse | winfile.AttrDirectory
 	}
 	return winfile.AttrReparse
+}
+
+// normalAttributes are those that wimlib gives a file without Windows metadata.
+func normalAttributes(st *hostStat) winfile.Attributes {
+	if st.holes {
+		return winfile.AttrSparse
+	}
+	return winfile.AttrNormal
+}
+
+// describeUnix takes what the host knows of a file: owner, mode, device, and extended attributes that are not about Windows.
+func (s *scanner) describeUnix(d *hostDir, name, path string, st *hostStat, i *winfile.Info) {
+	owner := st.unix
+	if st.kind != kindSpecial {
+		owner.Rdev = 0
+	}
+	i.Extra = &winfile.Extra{Unix: &owner}
+	names, err := d.xattrs(name, s.host.list)
+	if err != nil {
+		s.report.Warnings.add(path, err)
+	}
+	for _, full := range names {
+		if isOurs(full) || len(full) > maxEAName {
+			continue
+		}
+		v, err := d.xattr(name, full, s.host.buf)
+		if err != nil {
+			s.report.Warnings.add(path, fmt.Errorf("%s left out: %w", full, err))
+			continue
+		}
+		i.Extra.EAs = append(i.Extra.EAs, winfile.EA{Name: full, Value: append([]byte(nil), v...)})
+	}
+}
+
+// isOurs tells whether an extended attribute of the host is part of the metadata of Windows.
+func isOurs(name string) bool {
+	for _, space := range []string{spaceUser, spaceTrusted, spaceSystem} {
+		if strings.HasPrefix(name, space+"ntfs_") {
+			return true
+		}
+	}
+	return false
 }
 
 // describeUser takes what the folder sink kept in attributes of the file.

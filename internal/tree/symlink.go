@@ -191,3 +191,24 @@ func setTarget(r *winfile.Reparse, target string) {
 	d = append(append(d, s...), 0, 0)
 	r.Data = append(append(d, p...), 0, 0)
 }
+
+// anyLink returns a link of the host that leads where a symbolic link or junction of Windows does, as near as that can be said: the
+// drive is left out, and targets that were made relative to the image root become absolute below root.
+func anyLink(r *winfile.Reparse, root string) (string, bool) {
+	target, relative, err := reparseTarget(r)
+	if err != nil {
+		return "", false
+	}
+	target, _ = strings.CutPrefix(target, dosDevices)
+	if len(target) >= 2 && target[1] == ':' {
+		target = target[2:]
+	}
+	link := strings.ReplaceAll(target, `\`, "/")
+	if !relative && !strings.HasPrefix(link, "/") {
+		link = "/" + link
+	}
+	if !relative && !r.NotFixed {
+		link = strings.TrimSuffix(root, "/") + strings.TrimSuffix(link, "/")
+	}
+	return link, link != "" && !strings.ContainsRune(link, 0)
+}

@@ -32,6 +32,9 @@ const maxXattr = 65536
 
 const maxObjectID = 64
 
+// maxEAName is the most bytes of the name of an extended attribute of Windows.
+const maxEAName = 254
+
 // eaHeader is FILE_FULL_EA_INFORMATION, [MS-FSCC] 2.4.15: u32 offset of the next entry, u8 flags, u8 name length, u16 value
 // length, the name and a NUL, the value. Entries are padded to four bytes. NTFS and ntfs-3g write an offset in the last
 // entry too, the API of Windows 0.
@@ -40,7 +43,7 @@ const eaHeader = 8
 // appendEAs encodes extended attributes. Names and values that do not fit the fields are an error.
 func appendEAs(b []byte, eas []winfile.EA) ([]byte, error) {
 	for _, ea := range eas {
-		if len(ea.Name) > 254 || len(ea.Value) > 0xffff {
+		if len(ea.Name) > maxEAName || len(ea.Value) > 0xffff {
 			return nil, fmt.Errorf("extended attribute %q of %d bytes, want at most 65535", ea.Name, len(ea.Value))
 		}
 		n := (eaHeader + len(ea.Name) + 1 + len(ea.Value) + 3) &^ 3
