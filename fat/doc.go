@@ -1,4 +1,4 @@
-// Package fat reads FAT volumes, and makes FAT32 ones, such as the EFI system partition, in one pass.
+// Package fat reads FAT volumes, replaces a file in one, and makes FAT32 ones, such as the EFI system partition, in one pass.
 //
 // A volume counts sectors from its start; data is in clusters of one or more, numbered from 2. Integers are little-endian:
 //

@@ -37,8 +37,11 @@ type Volume struct {
 
 	r         io.ReaderAt
 	size      int64
-	table     int64 // byte offset of the FAT that is in use
-	rootAt    int64 // byte offset of the root directory of FAT12 and FAT16
+	table     int64   // byte offset of the FAT that is in use
+	fatSize   int64   // bytes of one FAT
+	copies    []int64 // byte offsets of the FATs that are kept equal; the one in use is first
+	info      int64   // byte offset of FSInfo; 0 if there is none
+	rootAt    int64   // byte offset of the root directory of FAT12 and FAT16
 	rootSize  int64
 	root      uint32 // its first cluster, of FAT32
 	clusterAt int64  // byte offset of cluster 2
@@ -81,18 +84,26 @@ func NewVolume(r io.ReaderAt, size int64) (*Volume, error) {
 	if sectors > size/sector {
 		return fail(0x13, "%d sectors of %d bytes, want them in the %d bytes of the volume", sectors, sector, size)
 	}
-	fatSectors, used := int64(b.FATSectors16), int64(0)
+	fatSectors, used, mirrored := int64(b.FATSectors16), int64(0), true
 	if fatSectors == 0 {
 		fatSectors = int64(b.FATSectors)
 		if b.ExtFlags&0x80 != 0 {
-			used = int64(b.ExtFlags & 0x0f)
+			used, mirrored = int64(b.ExtFlags&0x0f), false
 		}
 		if used >= int64(b.FATs) {
 			return fail(0x28, "FAT %d is the active one of %d", used, b.FATs)
 		}
+		if b.FSInfo > 0 && b.FSInfo < b.Reserved {
+			v.info = int64(b.FSInfo) * sector
+		}
 	}
+	v.fatSize = fatSectors * sector
 	v.rootSize = int64(b.RootEntries) * entrySize
 	v.table = (int64(b.Reserved) + used*fatSectors) * sector
+	v.copies = []int64{v.table}
+	for i := int64(1); mirrored && i < int64(b.FATs); i++ {
+		v.copies = append(v.copies, v.table+i*v.fatSize)
+	}
 	v.rootAt = (int64(b.Reserved) + int64(b.FATs)*fatSectors) * sector
 	v.clusterAt = v.rootAt + (v.rootSize+sector-1)/sector*sector
 	v.Clusters = (sectors*sector - v.clusterAt) / int64(v.ClusterSize)
@@ -138,8 +149,11 @@ func (v *Volume) chain(what string, first uint32) *chain {
 	return &chain{Volume: v, what: "chain of " + what, next: first, at: -1}
 }
 
+// mask has the bits of an entry that count.
+func (v *Volume) mask() uint32 { return 1<<min(v.Bits, 28) - 1 }
+
 // end is the least value of an entry that ends a chain.
-func (c *chain) end() uint32 { return (endOfChain - 7) & (1<<min(c.Bits, 28) - 1) }
+func (v *Volume) end() uint32 { return (endOfChain - 7) & v.mask() }
 
 // advance returns the byte offset of the next cluster, or io.EOF after the last one.
 func (c *chain) advance() (int64, error) {
@@ -166,12 +180,12 @@ func (c *chain) advance() (int64, error) {
 	if c.Bits == 12 && c.next&1 != 0 {
 		n >>= 4
 	}
-	c.next = n & (1<<min(c.Bits, 28) - 1)
+	c.next = n & c.mask()
 	return data, nil
 }
 
 // entryAt is the byte offset of a cluster's entry in the volume.
-func (c *chain) entryAt(cluster uint32) int64 { return c.table + int64(cluster)*int64(c.Bits)/8 }
+func (v *Volume) entryAt(cluster uint32) int64 { return v.table + int64(cluster)*int64(v.Bits)/8 }
 
 // tableByte returns the byte of the volume at off, which is in the FAT or just behind it.
 func (c *chain) tableByte(off int64) (byte, error) {
@@ -244,17 +258,38 @@ func (v *Volume) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
 
 // Tree reads all directories. Contents are read when they are asked for.
 func (v *Volume) Tree() (*winfile.Tree, error) {
+	t := treeReader{Volume: v, seen: make(map[uint32]bool)}
+	return t.tree()
+}
+
+type treeReader struct {
+	*Volume
+	seen map[uint32]bool // first clusters of directories
+
+	// found hears of each file and directory, and of the root, whose path is empty: its first cluster, the byte offset of its entry in
+	// the volume. It may be nil.
+	found func(path string, e *dirEntry, first uint32, at int64) error
+}
+
+func (t *treeReader) tree() (*winfile.Tree, error) {
 	root := &winfile.Entry{Info: &winfile.Info{Attributes: winfile.AttrDirectory, Links: 1}}
-	t := treeReader{v, make(map[uint32]bool)}
-	var b []byte
+	var d directoryData
 	var err error
-	if v.Bits == 32 {
-		b, err = t.readDirectory("/", v.root)
-	} else if b, err = ondisk.ReadAt(v.r, v.rootAt, v.rootSize, 65536*entrySize); err != nil {
-		err = &FormatError{"root directory", v.rootAt, err}
+	if t.Bits == 32 {
+		if t.found != nil {
+			err = t.found("", &dirEntry{Attributes: uint8(winfile.AttrDirectory)}, t.root, 0)
+		}
+		if err == nil {
+			d, err = t.readDirectory("/", t.root)
+		}
+	} else {
+		d.unit, d.places = int(t.rootSize), []int64{t.rootAt}
+		if d.b, err = ondisk.ReadAt(t.r, t.rootAt, t.rootSize, 65536*entrySize); err != nil {
+			err = &FormatError{"root directory", t.rootAt, err}
+		}
 	}
 	if err == nil {
-		err = t.entries(root, "", b, 0)
+		err = t.entries(root, "", d, 0)
 	}
 	if err != nil {
 		return nil, err
@@ -262,48 +297,52 @@ func (v *Volume) Tree() (*winfile.Tree, error) {
 	return &winfile.Tree{Root: root}, nil
 }
 
-type treeReader struct {
-	*Volume
-	seen map[uint32]bool // first clusters of directories
+// directoryData is the content of a directory, in pieces of unit bytes, and where they are in the volume.
+type directoryData struct {
+	b      []byte
+	unit   int
+	places []int64
 }
 
+// at is the byte offset in the volume of what is at off.
+func (d *directoryData) at(off int) int64 { return d.places[off/d.unit] + int64(off%d.unit) }
+
 // readDirectory reads the entries of a directory up to the end of its chain.
-func (t *treeReader) readDirectory(path string, first uint32) ([]byte, error) {
-	c := t.chain(path, first)
+func (t *treeReader) readDirectory(path string, first uint32) (directoryData, error) {
+	c, d := t.chain(path, first), directoryData{unit: t.ClusterSize}
 	if t.seen[first] {
-		return nil, &FormatError{c.what, c.entryAt(first), errors.New("another directory begins there, too")}
+		return d, &FormatError{c.what, c.entryAt(first), errors.New("another directory begins there, too")}
 	}
 	t.seen[first] = true
-	var b []byte
 	for {
 		at, err := c.advance()
 		if err == io.EOF {
-			return b, nil
+			return d, nil
 		}
 		if err != nil {
-			return nil, err
+			return d, err
 		}
-		if len(b) >= maxDirectory {
-			return nil, &FormatError{c.what, at, fmt.Errorf("directory of more than %d entries", maxDirectory/entrySize)}
+		if len(d.b) >= maxDirectory {
+			return d, &FormatError{c.what, at, fmt.Errorf("directory of more than %d entries", maxDirectory/entrySize)}
 		}
 		p, err := ondisk.ReadAt(t.r, at, int64(t.ClusterSize), int64(t.ClusterSize))
 		if err != nil {
-			return nil, &FormatError{c.what, at, err}
+			return d, &FormatError{c.what, at, err}
 		}
-		b = append(b, p...)
+		d.b, d.places = append(d.b, p...), append(d.places, at)
 		for off := 0; off < len(p); off += entrySize {
 			if p[off] == 0 {
-				return b, nil
+				return d, nil
 			}
 		}
 	}
 }
 
-// entries adds what the entries b say to the directory d.
-func (t *treeReader) entries(d *winfile.Entry, path string, b []byte, depth int) error {
+// entries adds what the entries of data say to the directory d.
+func (t *treeReader) entries(d *winfile.Entry, path string, data directoryData, depth int) error {
 	var long longName
-	for off := 0; off+entrySize <= len(b) && b[off] != 0; off += entrySize {
-		raw := b[off : off+entrySize]
+	for off := 0; off+entrySize <= len(data.b) && data.b[off] != 0; off += entrySize {
+		raw := data.b[off : off+entrySize]
 		var e dirEntry
 		if _, err := binary.Decode(raw, le, &e); err != nil {
 			return err
@@ -316,7 +355,7 @@ func (t *treeReader) entries(d *winfile.Entry, path string, b []byte, depth int)
 		case e.Attributes&attrLabel != 0 || e.Name[0] == '.':
 			long = longName{}
 		default:
-			c, err := t.entry(path, &e, &long, depth)
+			c, err := t.entry(path, &e, &long, data.at(off), depth)
 			if err != nil {
 				return err
 			}
@@ -327,8 +366,8 @@ func (t *treeReader) entries(d *winfile.Entry, path string, b []byte, depth int)
 	return nil
 }
 
-// entry makes one child, with all that is below it.
-func (t *treeReader) entry(parent string, e *dirEntry, long *longName, depth int) (*winfile.Entry, error) {
+// entry makes one child, whose entry is at a byte offset of the volume, with all that is below it.
+func (t *treeReader) entry(parent string, e *dirEntry, long *longName, at int64, depth int) (*winfile.Entry, error) {
 	name, ok := long.name(e.Name)
 	if !ok {
 		name = shortText(e)
@@ -339,7 +378,12 @@ func (t *treeReader) entry(parent string, e *dirEntry, long *longName, depth int
 		first |= uint32(e.ClusterHigh) << 16
 	}
 	if name == "" || name == "." || name == ".." || !winfile.ValidName(name) || strings.ContainsAny(name, "/\\\x00") {
-		return nil, &FormatError{"directory " + parent + "/", t.rootAt, fmt.Errorf("name %q, which no file can have", name)}
+		return nil, &FormatError{"directory " + parent + "/", at, fmt.Errorf("name %q, which no file can have", name)}
+	}
+	if t.found != nil {
+		if err := t.found(path, e, first, at); err != nil {
+			return nil, err
+		}
 	}
 	c := &winfile.Entry{Name: name, Info: &winfile.Info{
 		Attributes: winfile.Attributes(e.Attributes) & attrStored, Links: 1,
@@ -352,11 +396,11 @@ func (t *treeReader) entry(parent string, e *dirEntry, long *longName, depth int
 		return c, nil
 	}
 	if depth == maxDepth {
-		return nil, &FormatError{"directory " + path, t.rootAt, fmt.Errorf("%d directories deep, want fewer", depth)}
+		return nil, &FormatError{"directory " + path, at, fmt.Errorf("%d directories deep, want fewer", depth)}
 	}
-	b, err := t.readDirectory(path, first)
+	d, err := t.readDirectory(path, first)
 	if err == nil {
-		err = t.entries(c, path, b, depth+1)
+		err = t.entries(c, path, d, depth+1)
 	}
 	return c, err
 }
