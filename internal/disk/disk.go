@@ -1,5 +1,5 @@
 // Package disk opens what holds volumes, whatever form it has: VHD and VHDX with their parents, qcow2, a raw image, a block
-// device, or a bare NTFS volume. It finds the partitions and their identities, as boot managers and WimOverlay.dat name them.
+// device, or a bare NTFS or FAT volume. It finds the partitions and their identities, as boot managers and WimOverlay.dat name them.
 // Open reads; OpenEdit also writes, with what guards a disk that is in use.
 package disk
 
@@ -10,8 +10,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"husk/fat"
 	"husk/gpt"
 	"husk/guid"
 	"husk/mbr"
@@ -68,9 +70,10 @@ type Partition struct {
 	Name   string    // GPT only
 	Active bool      // MBR only
 	NTFS   bool      // starts with an NTFS boot sector
+	FAT    bool      // starts with a boot sector of FAT12, FAT16 or FAT32 that describes it
 }
 
-// Open opens a disk read-only. A file without partitions that is not an NTFS volume is an error.
+// Open opens a disk read-only. A file without partitions that is neither an NTFS nor a FAT volume is an error.
 func Open(path string) (*Disk, error) { return openFile(path, true) }
 
 // OpenAny is Open for disks with anything on them, or nothing: it does not look for partitions.
@@ -195,8 +198,14 @@ func (d *Disk) readTable() error {
 		return fmt.Errorf("partition table: %w", noEOF(err))
 	}
 	t, err := mbr.Parse(first[:])
+	if err != nil || t.Check(d.size/sector) != nil || !slices.ContainsFunc(t.Parts[:], mbr.Partition.Used) {
+		if whole := (Partition{Number: 1, Size: d.size, Type: "FAT", FAT: true}); d.isFAT(&whole) {
+			d.Partitions = []Partition{whole}
+			return nil
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("neither an NTFS volume nor a partitioned disk: %w", err)
+		return fmt.Errorf("neither an NTFS nor a FAT volume nor a partitioned disk: %w", err)
 	}
 	if t.Protective() {
 		return d.readGPT()
@@ -243,7 +252,7 @@ func (d *Disk) readGPT() error {
 }
 
 func (d *Disk) addPartition(p Partition) {
-	p.NTFS = d.isNTFS(p.Offset)
+	p.NTFS, p.FAT = d.isNTFS(p.Offset), d.isFAT(&p)
 	d.Partitions = append(d.Partitions, p)
 }
 
@@ -252,6 +261,12 @@ func (d *Disk) isNTFS(off int64) bool {
 	var b [8]byte
 	_, err := d.r.ReadAt(b[:], off+3)
 	return err == nil && string(b[:]) == "NTFS    "
+}
+
+// isFAT looks for the boot sector of a FAT volume that fits into the partition.
+func (d *Disk) isFAT(p *Partition) bool {
+	_, err := fat.NewVolume(d.Section(p), p.Size)
+	return err == nil
 }
 
 // Size is the size of the disk in bytes.

@@ -158,7 +158,7 @@ func TestBadQcow2(t *testing.T) {
 		}, "among its own parents"},
 		"base of no form": {func(b []byte) { be.PutUint64(b[8:], 200); be.PutUint32(b[16:], 5); copy(b[200:], "b.raw") }, "want raw or qcow2"},
 		"L2 outside":      {func(b []byte) { be.PutUint64(b[64<<10:], 1<<50) }, "qcow2: data at"},
-		"empty":           {func(b []byte) {}, "neither an NTFS volume"},
+		"empty":           {func(b []byte) {}, "neither an NTFS nor a FAT volume"},
 	} {
 		_, err := Open(write(t, filepath.Join(dir, "x.qcow2"), qcow2Header(tt.change)))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

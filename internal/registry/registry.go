@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"husk/internal/atomicfile"
+	"husk/internal/disk"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/internal/winsys"
@@ -30,6 +31,7 @@ type Hive struct {
 	base   string         // last name of the path, in upper case
 	file   string         // the hive file, if it is one of this host
 	source *source.Source // else where it is
+	disk   *disk.Disk     // and the disk of that, if it is on one
 	path   string         // and under which slash path
 	set    string         // control set that CurrentControlSet stands for; "" if the hive has none
 }
@@ -50,16 +52,17 @@ func Open(ctx context.Context, args []string, warn func(format string, args ...a
 		}
 		return nil, nil, ui.Usage(fmt.Errorf("%s: want the name of a hive in it, such as SYSTEM", args[0]))
 	}
-	s, path, err := find(ctx, args[0], args[1], warn)
-	if err != nil {
-		return nil, nil, err
-	}
+	h := &Hive{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			err = errors.Join(err, h.Close())
 		}
 	}()
-	h := &Hive{Name: s.Path + ": " + path, source: s, path: path, base: strings.ToUpper(path[strings.LastIndexByte(path, '/')+1:])}
+	if err := h.find(ctx, args[0], args[1], warn); err != nil {
+		return nil, nil, err
+	}
+	s, path := h.source, h.path
+	h.Name, h.base = s.Path+": "+path, strings.ToUpper(path[strings.LastIndexByte(path, '/')+1:])
 	if h.Hive, err = winsys.OpenHive(s.Tree, path); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", s.Path, err)
 	}
@@ -67,28 +70,6 @@ func Open(ctx context.Context, args []string, warn func(format string, args ...a
 		h.file = filepath.Join(s.Path, filepath.FromSlash(actualPath(s.Tree, path)))
 	}
 	return h, args[2:], h.opened(warn)
-}
-
-// find opens a source and finds a hive in it. Pointer files are resolved only if the hive is one.
-func find(ctx context.Context, spec, hive string, warn func(format string, args ...any)) (*source.Source, string, error) {
-	for _, raw := range []bool{true, false} {
-		s, err := source.Open(ctx, spec, &source.Options{Warn: warn, Exclude: onlyHives(hive), Raw: raw})
-		if err != nil {
-			return nil, "", err
-		}
-		path, err := winsys.HivePath(s.Tree, hive)
-		if err != nil {
-			err = ui.Hint(fmt.Errorf("%s: no hive %s", s.Path, hive), "name a hive of Windows, such as SYSTEM, SOFTWARE or BCD, or its path")
-			return nil, "", errors.Join(err, s.Close())
-		}
-		if r := s.Tree.Lookup(path).Info.Reparse; r == nil || !raw {
-			return s, path, nil
-		}
-		if err := s.Close(); err != nil {
-			return nil, "", err
-		}
-	}
-	panic("registry: internal error: unreachable")
 }
 
 // IsHive reports whether a file starts as a hive does.
@@ -158,11 +139,14 @@ func (h *Hive) opened(warn func(format string, args ...any)) error {
 }
 
 // Close closes the source.
-func (h *Hive) Close() error {
+func (h *Hive) Close() (err error) {
 	if h.source != nil {
-		return h.source.Close()
+		err = h.source.Close()
 	}
-	return nil
+	if h.disk != nil {
+		err = errors.Join(err, h.disk.Close())
+	}
+	return err
 }
 
 const (
@@ -269,9 +253,8 @@ func (h *Hive) CanSave() error {
 	switch {
 	case h.file != "":
 		return atomicfile.Check(h.file, true)
-	case h.source.Kind != source.WIM && h.source.NTFS == nil:
-		return ui.Hint(fmt.Errorf("%s: changing volumes that are not NTFS: %w", h.source.Path, errors.ErrUnsupported),
-			"write a changed copy with --output and put it into the volume")
+	case h.source.Kind == source.Optical:
+		return ui.Hint(fmt.Errorf("%s: changing an ISO image: %w", h.source.Path, errors.ErrUnsupported), "write a changed copy with --output")
 	case h.source.Kind == source.WIM:
 		return ui.Hint(fmt.Errorf("%s: %w", h.Name, errWIM), "apply the image to a disk, change the hive there and capture it again; or write a changed copy with --output")
 	}

@@ -101,7 +101,7 @@ func TestPlace(t *testing.T) {
 
 // TestCannotSave: what Save would refuse in the end is refused before anything is said to be changed.
 func TestCannotSave(t *testing.T) {
-	for _, s := range []*source.Source{{Kind: source.Volume, Path: "esp.img"}, {Kind: source.WIM, Path: "a.wim"}} {
+	for _, s := range []*source.Source{{Kind: source.Optical, Path: "disc.iso"}, {Kind: source.WIM, Path: "a.wim"}} {
 		h := &Hive{Hive: must(regf.New(3, "ROOT"))(t), source: s, path: "BCD"}
 		if h.CanSave() == nil || h.Save() == nil {
 			t.Errorf("%s would be changed", s.Path)

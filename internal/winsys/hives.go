@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"husk/regf"
@@ -61,6 +62,22 @@ func HivePath(t *winfile.Tree, name string) (string, error) {
 		}
 	}
 	return "", &fs.PathError{Op: "hive", Path: name, Err: fs.ErrNotExist}
+}
+
+// HiveFolders are the folders whose entries tell where the hive of a name is, as HivePath finds it, and which logs it has. Nil means
+// that only the whole tree tells.
+func HiveFolders(name string) []string {
+	if winfile.EqualFold(name, "BCD") {
+		var dirs []string
+		for _, s := range bootStores {
+			dirs = append(dirs, path.Dir(s))
+		}
+		return append(dirs, "/")
+	}
+	if name = strings.Trim(strings.ReplaceAll(name, `\`, "/"), "/"); strings.Contains(name, "/") {
+		return []string{path.Dir(name)}
+	}
+	return nil
 }
 
 // OpenHive reads the hive at a path of a tree, and if it is dirty the logs beside it.
