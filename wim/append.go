@@ -40,8 +40,10 @@ func Append(f WriteTarget, size int64, opts *WriterOptions) (*Writer, error) {
 // adopt takes over what is in the file.
 func (w *Writer) adopt(r *Reader) error {
 	switch {
-	case r.ReadOnly():
+	case r.ReadOnly() && !w.opts.Unlock:
 		return errors.New("wim: the file is marked read-only")
+	case r.hdr.Of > 1:
+		return fmt.Errorf("wim: part %d of %d of a split WIM cannot be changed; join the parts first", r.hdr.Part, r.hdr.Of)
 	case r.hdr.Version != versionPlain:
 		return fmt.Errorf("wim: appending to version %#x: %w", r.hdr.Version, errors.ErrUnsupported)
 	case w.opts.Codec != Auto && w.opts.Codec != r.codec:
@@ -58,20 +60,20 @@ func (w *Writer) adopt(r *Reader) error {
 		return err
 	}
 	w.release(c)
-	w.hdr, w.xml = r.hdr, r.xml
+	w.hdr, w.xml = r.hdr, r.xml.without("IMAGE")
 	w.hdr.Flags |= flagInProgress
 	if w.opts.GUID != [16]byte{} {
 		w.hdr.GUID = w.opts.GUID
 	}
-	if w.opts.BootIndex == 0 {
-		w.opts.BootIndex = r.BootIndex()
+	if w.boot = w.opts.BootIndex; w.boot == 0 {
+		w.boot = r.BootIndex()
 	}
 	w.start = max(headerSize, r.hdr.BlobTable.end(), r.hdr.XML.end(), r.hdr.Integrity.end())
 	for _, i := range r.images {
 		if i.err != nil {
 			return &FormatError{i.what("metadata"), 0, i.err}
 		}
-		w.images = append(w.images, blobEntry{i.metadata.header(resMetadata), 1, 1, i.metadata.hash})
+		w.images = append(w.images, &writerImage{meta: blobEntry{i.metadata.header(resMetadata), 1, 1, i.metadata.hash}, xml: i.xml, old: i})
 		w.start = max(w.start, i.metadata.off+i.metadata.stored)
 	}
 	for i := range r.resources {

@@ -70,6 +70,12 @@ func newPlan(t *winfile.Tree) (*plan, error) {
 	return p, nil
 }
 
+// count gives info the counts.
+func (p *plan) count(info *ImageInfo) {
+	info.Dirs, info.Files = p.info.Dirs, p.info.Files
+	info.TotalBytes, info.HardLinkBytes = p.info.TotalBytes, p.info.HardLinkBytes
+}
+
 func (p *plan) add(e *planEntry, depth int) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("wim: %s: %w", e.path(), fmt.Errorf(format, args...))

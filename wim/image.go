@@ -42,12 +42,9 @@ func (i *Image) Metadata() BlobInfo { return i.metadata.info() }
 // If blobs are not in the file (a delta WIM), it returns the tree and an error that wraps [ErrMissing]; those blobs have
 // size 0, and opening them fails.
 func (i *Image) Tree() (*winfile.Tree, error) {
-	if i.err != nil {
-		return nil, &FormatError{i.what("metadata"), 0, i.err}
-	}
-	raw, err := i.r.readMetadata(&i.metadata)
+	raw, err := i.rawMetadata()
 	if err != nil {
-		return nil, &FormatError{i.what("metadata"), i.metadata.off, err}
+		return nil, err
 	}
 	d := &treeDecoder{image: i, raw: raw, blobs: i.r.Blob}
 	t, err := d.tree()
@@ -61,6 +58,27 @@ func (i *Image) Tree() (*winfile.Tree, error) {
 		return nil, err
 	}
 	return t, d.missingError()
+}
+
+// rawMetadata reads the metadata resource.
+func (i *Image) rawMetadata() ([]byte, error) {
+	if i.err != nil {
+		return nil, &FormatError{i.what("metadata"), 0, i.err}
+	}
+	raw, err := i.r.readMetadata(&i.metadata)
+	if err != nil {
+		return nil, &FormatError{i.what("metadata"), i.metadata.off, err}
+	}
+	return raw, nil
+}
+
+// references counts the names that refer to each blob. raw is the metadata.
+func (i *Image) references(raw []byte) (map[winfile.SHA1]uint32, error) {
+	d := &treeDecoder{image: i, raw: raw, blobs: i.r.Blob, refs: make(map[winfile.SHA1]uint32)}
+	if _, err := d.tree(); err != nil {
+		return nil, err
+	}
+	return d.refs, nil
 }
 
 func (i *Image) what(part string) string { return imageWhat(i.Index, part) }

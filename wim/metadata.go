@@ -21,6 +21,7 @@ type treeDecoder struct {
 	image    *Image
 	raw      []byte
 	blobs    func(winfile.SHA1) *winfile.Blob
+	refs     map[winfile.SHA1]uint32 // names that refer to each blob; nil if nobody wants to know
 	warnings []string
 	dropped  int // warnings
 
@@ -486,6 +487,9 @@ func (d *treeDecoder) blob(h winfile.SHA1, label func() string) *winfile.Blob {
 	if h == (winfile.SHA1{}) {
 		return nil
 	}
+	if d.refs != nil {
+		d.refs[h]++
+	}
 	if b := d.blobs(h); b != nil {
 		return b
 	}
@@ -514,10 +518,10 @@ func (d *treeDecoder) missingError() error {
 	h := d.missing
 	for first := range h {
 		if len(h) == 1 {
-			return fmt.Errorf("wim: image %d: %w: %s of %s", d.image.Index, ErrMissing, first, d.firstMissing)
+			return fmt.Errorf("wim: image %d: %w: %s of %s", d.image.Index, d.image.r.errMissing(), first, d.firstMissing)
 		}
 	}
-	return fmt.Errorf("wim: image %d: %w: %d blobs, the first of %s", d.image.Index, ErrMissing, len(h), d.firstMissing)
+	return fmt.Errorf("wim: image %d: %w: %d blobs, the first of %s", d.image.Index, d.image.r.errMissing(), len(h), d.firstMissing)
 }
 
 // readReparse reads the data of the reparse points.

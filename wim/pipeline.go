@@ -26,16 +26,6 @@ const (
 	maxErrors    = 100      // of AddImage
 )
 
-// blobItem is a blob to be written.
-type blobItem struct {
-	b         *winfile.Blob
-	owner     *planEntry // for messages; nil for metadata
-	seq       int64      // place of its first task in the order of writing
-	tasks     int64
-	hashFirst bool // its size is not the only one of its kind: find out whether it is known before compressing it
-	metadata  bool // never shared
-}
-
 // result is what a task gives to the writing.
 type result struct {
 	item   *blobItem
@@ -94,14 +84,17 @@ type largeItem struct {
 
 // run writes items.
 func (w *Writer) run(ctx context.Context, items []*blobItem) error {
+	if err := w.checkCopies(ctx, items); err != nil {
+		return err
+	}
 	p := &pipeline{w: w, ctx: ctx, items: items, claims: make(map[winfile.SHA1]int64), ready: make(map[int64]*result)}
 	p.cond.L = &p.mu
 	var seq int64
 	for _, it := range items {
 		it.seq, it.tasks = seq, 1
-		if it.b.Size > wholeBlob {
+		if n := it.source().Size; n > wholeBlob {
 			size := w.groupSize()
-			it.tasks = (it.b.Size + size - 1) / size
+			it.tasks = (n + size - 1) / size
 		}
 		seq += it.tasks
 	}
@@ -185,8 +178,8 @@ func (p *pipeline) take() (small *blobItem, large *largeItem, hashing bool) {
 			continue // its groups may be still to come
 		}
 		it := p.items[p.next]
-		if it.tasks == 1 && it.b.Size <= wholeBlob {
-			if p.admit(it.seq, it.b.Size+taskOverhead) {
+		if n := it.source().Size; n <= wholeBlob {
+			if p.admit(it.seq, n+taskOverhead) {
 				p.next++
 				return it, nil, false
 			}
@@ -247,8 +240,12 @@ func (p *pipeline) claim(h winfile.SHA1, seq int64) bool {
 
 // small takes a blob of at most wholeBlob bytes through the pipeline.
 func (w *worker) small(it *blobItem) {
-	res := &result{item: it, span: 1, weight: it.b.Size + taskOverhead}
+	res := &result{item: it, span: 1, weight: it.source().Size + taskOverhead}
 	defer func() { w.finish(it.seq, res) }()
+	if it.stored != nil {
+		w.copySmall(it, res)
+		return
+	}
 	plain := newBuffer(it.b.Size)
 	if err := readWhole(it.b, plain.p); err != nil {
 		plain.release()
@@ -262,7 +259,7 @@ func (w *worker) small(it *blobItem) {
 		w.fail(it, err)
 		return
 	}
-	if w.failed() || !it.metadata && !w.claim(res.hash, it.seq) {
+	if w.failed() || it.metadata == nil && !w.claim(res.hash, it.seq) {
 		plain.release()
 		res.dup = true
 		return
@@ -276,20 +273,21 @@ func (w *worker) small(it *blobItem) {
 	res.out, res.stored, res.packed = out, out.p, true
 }
 
-// found notes the hash of a blob, which may be known already.
-func (it *blobItem) found(h winfile.SHA1) error {
-	if it.b.SHA1 != (winfile.SHA1{}) && it.b.SHA1 != h {
-		return fmt.Errorf("wim: %s: %w: content has %s, want %s", it.path(), ErrChecksum, h, it.b.SHA1)
+// copySmall takes the stored bytes of a blob through the pipeline.
+func (w *worker) copySmall(it *blobItem, res *result) {
+	res.hash = it.b.SHA1
+	if w.failed() || it.metadata == nil && !w.claim(res.hash, it.seq) {
+		res.dup = true
+		return
 	}
-	it.b.SHA1 = h
-	return nil
-}
-
-func (it *blobItem) path() string {
-	if it.owner == nil {
-		return "metadata"
+	stored := newBuffer(it.stored.Size)
+	if err := readWhole(it.stored, stored.p); err != nil {
+		stored.release()
+		w.fail(it, err)
+		return
 	}
-	return it.owner.path()
+	w.count(it.b.Size)
+	res.out, res.stored, res.packed = stored, stored.p, it.packed
 }
 
 // count adds to the plain bytes read.
@@ -424,7 +422,7 @@ func (w *worker) group(l *largeItem) {
 	case plain == nil:
 	case w.failed():
 		plain.release()
-	case w.codec == nil:
+	case w.codec == nil || l.stored != nil:
 		res.out, res.stored = plain, plain.p
 	default:
 		out := newBuffer(int64(len(plain.p)))
@@ -461,7 +459,8 @@ func (w *worker) readGroup(l *largeItem, res *result) (plain *buffer, seq int64,
 	if l.err != nil {
 		return nil, seq, nil
 	}
-	plain = newBuffer(min(l.groupSize, l.b.Size-off))
+	size := l.source().Size
+	plain = newBuffer(min(l.groupSize, size-off))
 	if l.err = l.readInto(plain.p, off); l.err == nil && res.last {
 		l.err = l.end(res)
 		if l.err == nil && !l.hashFirst {
@@ -472,29 +471,44 @@ func (w *worker) readGroup(l *largeItem, res *result) (plain *buffer, seq int64,
 		plain.release()
 		return nil, seq, l.err
 	}
-	w.count(int64(len(plain.p)))
+	w.count(l.plainShare(off+int64(len(plain.p)), size) - l.plainShare(off, size))
 	return plain, seq, nil
+}
+
+// plainShare is how many plain bytes the first n of size bytes stand for.
+func (l *largeItem) plainShare(n, size int64) int64 {
+	if n == size {
+		return l.b.Size
+	}
+	return int64(float64(l.b.Size) * (float64(n) / float64(size)))
 }
 
 func (l *largeItem) readInto(p []byte, off int64) (err error) {
 	if l.r == nil {
-		if l.r, err = l.b.Content.OpenBlob(l.b); err != nil {
+		b := l.source()
+		if l.r, err = b.Content.OpenBlob(b); err != nil {
 			return err
 		}
 	}
 	n, err := io.ReadFull(l.r, p)
 	if err != nil {
 		err = errors.Join(err, l.r.Close())
-		return fmt.Errorf("content ended after %d of %d bytes: %w", off+int64(n), l.b.Size, err)
+		return fmt.Errorf("content ended after %d of %d bytes: %w", off+int64(n), l.source().Size, err)
 	}
-	l.hash.Write(p)
+	if l.stored == nil {
+		l.hash.Write(p)
+	}
 	return nil
 }
 
 // end makes sure that the content ended, and compares or notes its hash.
 func (l *largeItem) end(res *result) error {
-	if err := errors.Join(readEnd(l.r, l.b), l.r.Close()); err != nil {
+	if err := errors.Join(readEnd(l.r, l.source()), l.r.Close()); err != nil {
 		return err
+	}
+	if l.stored != nil {
+		res.hash = l.b.SHA1
+		return nil
 	}
 	res.hash = winfile.SHA1(l.hash.Sum(nil))
 	if l.hashFirst && res.hash != l.b.SHA1 {

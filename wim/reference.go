@@ -1,6 +1,7 @@
 package wim
 
 import (
+	"fmt"
 	"slices"
 
 	"husk/winfile"
@@ -75,4 +76,12 @@ func (r *Reader) byHolder(blobs []*winfile.Blob) []heldBlobs {
 		groups[n].blobs = append(groups[n].blobs, b)
 	}
 	return groups
+}
+
+// errMissing is the error about a blob that neither r nor its references have.
+func (r *Reader) errMissing() error {
+	if r.hdr.Of > 1 {
+		return fmt.Errorf("%w: this is part %d of %d of a split WIM", ErrMissing, r.hdr.Part, r.hdr.Of)
+	}
+	return ErrMissing
 }

@@ -162,6 +162,35 @@ func (e *element) attr(name string) string {
 	return ""
 }
 
+// setAttr sets an attribute.
+func (e *element) setAttr(name, value string) {
+	for i, a := range e.attrs {
+		if rawName(a.Name) == name {
+			e.attrs[i].Value = value
+			return
+		}
+	}
+	e.attrs = append(e.attrs, xml.Attr{Name: xml.Name{Local: name}, Value: value})
+}
+
+// clone copies e and all below it.
+func (e *element) clone() *element {
+	c := *e
+	c.attrs = slices.Clone(e.attrs)
+	c.children = make([]*element, len(e.children))
+	for i, child := range e.children {
+		c.children[i] = child.clone()
+	}
+	return &c
+}
+
+// without is a copy of e that lacks the children with a name and shares the others.
+func (e *element) without(name string) *element {
+	c := *e
+	c.children = slices.DeleteFunc(slices.Clone(e.children), func(e *element) bool { return e.name == name })
+	return &c
+}
+
 // images returns the n IMAGE elements in the order of their INDEX.
 func (e *element) images(n int) ([]*element, error) {
 	list := make([]*element, n)
@@ -205,6 +234,17 @@ func (e *element) addTime(name string, t winfile.Filetime) {
 		e.add("HIGHPART", fmt.Sprintf("0x%08X", uint32(t>>32)))
 		e.add("LOWPART", fmt.Sprintf("0x%08X", uint32(t)))
 	})
+}
+
+// setTime replaces a time, or appends one.
+func (e *element) setTime(name string, t winfile.Filetime) {
+	fresh := &element{}
+	fresh.addTime(name, t)
+	if c := e.find(name); c != nil {
+		*c = *fresh.children[0]
+		return
+	}
+	e.children = append(e.children, fresh.children...)
 }
 
 func (e *element) time(name string) winfile.Filetime {
