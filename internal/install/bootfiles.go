@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"husk/winfile"
 )
@@ -97,12 +98,21 @@ func apply(to, from *winfile.Tree, windows string, rules []rule) error {
 }
 
 // put makes or replaces a file in a tree with the content and times of another. Folders on the way are made.
-func put(t *winfile.Tree, name string, like *winfile.Info) error {
-	return place(t, name, &winfile.Info{
-		Attributes: like.Attributes &^ (winfile.AttrReparse | winfile.AttrSparse | winfile.AttrCompressed | winfile.AttrDirectory),
-		Created:    like.Created, Written: like.Written, Accessed: like.Accessed, Changed: like.Changed,
-		Links: 1, Data: like.Data,
-	})
+func put(t *winfile.Tree, name string, of *winfile.Info) error { return place(t, name, like(of)) }
+
+// like is a plain file with the content and times of another.
+func like(i *winfile.Info) *winfile.Info {
+	return &winfile.Info{
+		Attributes: i.Attributes &^ (winfile.AttrReparse | winfile.AttrSparse | winfile.AttrCompressed | winfile.AttrDirectory),
+		Created:    i.Created, Written: i.Written, Accessed: i.Accessed, Changed: i.Changed,
+		Links: 1, Data: i.Data,
+	}
+}
+
+// newFile is a file of this moment.
+func newFile(data []byte) *winfile.Info {
+	now := winfile.FiletimeOf(time.Now())
+	return &winfile.Info{Attributes: winfile.AttrArchive, Created: now, Written: now, Accessed: now, Changed: now, Links: 1, Data: winfile.NewBlob(data)}
 }
 
 // place makes or replaces a file in a tree.

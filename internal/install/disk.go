@@ -21,11 +21,16 @@ import (
 )
 
 const (
-	mib        = 1 << 20
-	sectorSize = 512
-	espSize    = 100 * mib // as Windows Setup makes it on disks of 512-byte sectors, if the boot files do not need more
-	msrSize    = 16 * mib
-	firstPart  = 1 * mib
+	mib       = 1 << 20
+	sector512 = 512
+	sector4K  = 4096
+	msrSize   = 16 * mib
+	firstPart = 1 * mib
+
+	// The EFI system partition is as Windows Setup makes it, if the boot files do not need more. With sectors of 4096 bytes, FAT32 needs
+	// 65525 clusters of that size.
+	espSize   = 100 * mib
+	espSize4K = 260 * mib
 )
 
 // Format is the form of the file that holds a disk.
@@ -46,93 +51,116 @@ func FormatOf(name string) Format {
 	return FormatRaw
 }
 
+// Kinds of partitions.
+const (
+	kindESP      = "EFI system"
+	kindMSR      = "Microsoft reserved"
+	kindBoot     = "boot"
+	kindWindows  = "Windows"
+	kindRecovery = "recovery"
+)
+
 // Partition is one partition of the plan.
 type Partition struct {
-	Kind   string `json:"kind"` // "EFI system", "Microsoft reserved", "boot", "Windows"
-	Offset int64  `json:"offset"`
-	Size   int64  `json:"size"`
+	Kind       string `json:"kind"`
+	Offset     int64  `json:"offset"`
+	Size       int64  `json:"size"`
+	FileSystem string `json:"fileSystem,omitempty"` // "NTFS", "FAT32"
+	Used       int64  `json:"used,omitempty"`       // bytes
 }
+
+func (p Partition) end() int64 { return p.Offset + p.Size }
 
 // plan is a disk of which every byte but the contents of files is decided.
 type plan struct {
 	size      int64
+	sector    int // logical, in bytes
 	format    Format
 	firmware  Firmware
 	signature uint32
 	disk      guid.GUID // GPT
 	system    guid.GUID // GPT: of the partition with Windows
+	tools     guid.GUID // GPT: of the recovery partition
 	bootSize  int64     // of the partition with the boot files in bytes; 0 for BIOS, which needs none
+	toolsSize int64     // of the recovery partition; 0 if there is none
 	parts     []Partition
 	bootPart  int // index in parts of what the firmware reads; that of Windows if there is no other
 	mainPart  int // index of the partition with Windows or with the WIM and the VHDs
+	toolsPart int // index of the recovery partition; 0 if there is none, as it is never the first
 
-	table *gpt.Table
-	boot  *fat.Layout
-	main  *ntfs.Layout
-	build *ntfs.BuildOptions // of main
+	table    *gpt.Table
+	boot     *fat.Layout
+	main     *ntfs.Layout
+	build    *ntfs.BuildOptions // of main
+	recovery *ntfs.Layout
 }
 
-// divide decides the partitions of a disk.
+// divide decides the partitions of a disk. It may be called again with another size.
 func (p *plan) divide() error {
-	end := p.size / mib * mib
-	add := func(kind string, size int64) {
-		at := int64(firstPart)
-		if n := len(p.parts); n > 0 {
-			at = p.parts[n-1].Offset + p.parts[n-1].Size
-		}
-		p.parts = append(p.parts, Partition{kind, at, size})
-	}
-	rest := func() int64 {
-		at := int64(firstPart)
-		if n := len(p.parts); n > 0 {
-			at = p.parts[n-1].Offset + p.parts[n-1].Size
-		}
-		return end - at
-	}
-	switch p.firmware {
-	case BIOS:
-		add("Windows", rest())
-	case Both:
-		add("boot", p.bootSize)
-		add("Windows", rest())
-	case UEFI:
+	p.parts, p.mainPart, p.toolsPart = nil, 0, 0
+	if p.firmware == UEFI {
 		return p.divideGPT()
 	}
-	p.mainPart = len(p.parts) - 1
-	if p.parts[p.mainPart].Size < mib {
+	end := p.size/mib*mib - p.toolsSize
+	at := int64(firstPart)
+	if p.firmware == Both {
+		p.parts = append(p.parts, Partition{Kind: kindBoot, Offset: at, Size: p.bootSize})
+		at += p.bootSize
+		p.mainPart = 1
+	}
+	p.parts = append(p.parts, Partition{Kind: kindWindows, Offset: at, Size: end - at})
+	if end-at < mib {
 		return fmt.Errorf("a disk of %d bytes has no room for Windows", p.size)
 	}
-	if last := p.parts[p.mainPart]; (last.Offset+last.Size)/sectorSize > 1<<32-1 {
+	if p.toolsSize > 0 {
+		p.toolsPart = len(p.parts)
+		p.parts = append(p.parts, Partition{Kind: kindRecovery, Offset: end, Size: p.toolsSize})
+	}
+	if last := p.parts[len(p.parts)-1]; last.end()/int64(p.sector) > 1<<32-1 {
 		return fmt.Errorf("a disk of %d bytes, want at most 2 TiB for BIOS", p.size)
 	}
 	return nil
 }
 
 func (p *plan) divideGPT() error {
-	t, err := gpt.New(p.disk, p.size, sectorSize)
+	t, err := gpt.New(p.disk, p.size, p.sector)
 	if err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		kind  string
-		typ   [16]byte
-		guid  guid.GUID
-		size  int64
-		attrs uint64
-	}{
-		{"EFI system", gpt.TypeESP, guid.New(), p.bootSize, 0},
-		{"Microsoft reserved", gpt.TypeMSR, guid.New(), msrSize, 0},
-		{"Windows", gpt.TypeBasicData, p.system, 0, 0},
-	} {
-		q, err := t.Add(gpt.Partition{Type: part.typ, GUID: part.guid, Name: part.kind + " partition", Attributes: part.attrs}, part.size)
+	add := func(kind string, typ [16]byte, id guid.GUID, size int64, attributes uint64) error {
+		q, err := t.Add(gpt.Partition{Type: typ, GUID: id, Name: kind + " partition", Attributes: attributes}, size)
 		if err != nil {
 			return err
 		}
-		p.parts = append(p.parts, Partition{part.kind, int64(q.First) * sectorSize, int64(q.Last-q.First+1) * sectorSize})
+		p.parts = append(p.parts, Partition{Kind: kind, Offset: int64(q.First) * int64(p.sector), Size: int64(q.Last-q.First+1) * int64(p.sector)})
+		return nil
 	}
-	p.table, p.mainPart = t, len(p.parts)-1
+	if err := add(kindESP, gpt.TypeESP, guid.New(), p.bootSize, 0); err != nil {
+		return err
+	}
+	if err := add(kindMSR, gpt.TypeMSR, guid.New(), msrSize, 0); err != nil {
+		return err
+	}
+	size := t.Free() - p.toolsSize
+	if size < mib {
+		return fmt.Errorf("a disk of %d bytes has no room for Windows", p.size)
+	}
+	p.mainPart = len(p.parts)
+	if err := add(kindWindows, gpt.TypeBasicData, p.system, size, 0); err != nil {
+		return err
+	}
+	if p.toolsSize > 0 {
+		p.toolsPart = len(p.parts)
+		if err := add(kindRecovery, gpt.TypeRecovery, p.tools, p.toolsSize, gpt.AttrRequired|gpt.AttrNoDriveLetter); err != nil {
+			return err
+		}
+	}
+	p.table = t
 	return nil
 }
+
+// hidden is the number of the first sector of a partition, as its boot sector has it.
+func (p *plan) hidden(part int) uint32 { return uint32(p.parts[part].Offset / int64(p.sector)) }
 
 // identity is how Windows will know its volume.
 func (p *plan) identity() identity {
@@ -154,24 +182,28 @@ func (p *plan) create(f *atomicfile.File) (container, error) {
 	case FormatVHD:
 		return vhd.Create(f, &vhd.Options{Type: vhd.Dynamic, Size: p.size, ID: guid.New(), Time: time.Now()})
 	case FormatVHDX:
-		return vhdx.Create(f, &vhdx.Options{Type: vhdx.Dynamic, Size: p.size, ID: guid.New(), FileWriteGUID: guid.New(), DataWriteGUID: guid.New()})
+		return vhdx.Create(f, &vhdx.Options{Type: vhdx.Dynamic, Size: p.size, LogicalSector: p.sector, ID: guid.New(), FileWriteGUID: guid.New(),
+			DataWriteGUID: guid.New()})
 	}
 	return rawFile{f.File}, f.Truncate(p.size)
 }
 
-// write writes the disk: partition table, boot partition, Windows.
+// write writes the disk into a file: partition table, boot partition, Windows.
 func (p *plan) write(ctx context.Context, f *atomicfile.File) error {
 	w, err := p.create(f)
 	if err != nil {
 		return err
 	}
-	if p.table != nil {
-		if err := p.table.Write(w, p.size); err != nil {
-			return err
-		}
-	} else if err := p.writeMBR(w); err != nil {
+	if err := p.writeTable(w); err != nil {
 		return err
 	}
+	if err := p.writeVolumes(ctx, w); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+func (p *plan) writeVolumes(ctx context.Context, w io.WriterAt) error {
 	if p.boot != nil {
 		if err := p.boot.Write(ctx, io.NewOffsetWriter(w, p.parts[p.bootPart].Offset)); err != nil {
 			return err
@@ -180,17 +212,26 @@ func (p *plan) write(ctx context.Context, f *atomicfile.File) error {
 	if err := p.main.Write(ctx, io.NewOffsetWriter(w, p.parts[p.mainPart].Offset)); err != nil {
 		return err
 	}
-	return w.Close()
+	if p.recovery != nil {
+		return p.recovery.Write(ctx, io.NewOffsetWriter(w, p.parts[p.toolsPart].Offset))
+	}
+	return nil
 }
 
-func (p *plan) writeMBR(w io.WriterAt) error {
+func (p *plan) writeTable(w io.WriterAt) error {
+	if p.table != nil {
+		return p.table.Write(w, p.size)
+	}
 	t := &mbr.Table{Signature: p.signature, BootCode: bootcode.MBR()}
 	for i, part := range p.parts {
 		typ := byte(mbr.TypeNTFS)
-		if part.Kind == "boot" {
+		switch part.Kind {
+		case kindBoot:
 			typ = mbr.TypeFAT32
+		case kindRecovery:
+			typ = mbr.TypeRecovery
 		}
-		t.Parts[i] = mbr.Partition{Active: i == p.bootPart, Type: typ, Start: uint32(part.Offset / sectorSize), Sectors: uint32(part.Size / sectorSize)}
+		t.Parts[i] = mbr.Partition{Active: i == p.bootPart, Type: typ, Start: p.hidden(i), Sectors: uint32(part.Size / int64(p.sector))}
 	}
 	b, err := t.Marshal()
 	if err != nil {

@@ -37,7 +37,7 @@ func quiet(t *testing.T) *ui.UI {
 func biosStub(t *testing.T) []byte {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "bootmgr")
-	code := "bits 16\nmov dx, 3F8h\nmov si, text\nnext: cs lodsb\nout dx, al\ntest al, al\njnz next\nmov al, 31h\nout 0F4h, al\ntext: db 'bootmgr of the image', 0\n"
+	code := "bits 16\nmov dx, 3F8h\nmov si, text\nnext: cs lodsb\nout dx, al\ntest al, al\njnz next\nmov al, 31h\nout 0F4h, al\ntext: db 13, 10, '******** bootmgr of the image', 0\n"
 	if err := os.WriteFile(name+".asm", []byte(code), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func TestPointers(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for i, want := range []string{"x64", "x86"} {
-		path := `\wimboot\` + want + `\win.vhd`
+		path := `\wimboot\` + want + `\win7.vhd`
 		e, err := entries[i].Element(bcd.DeviceElement)
 		if err != nil {
 			t.Fatal(err)
@@ -412,7 +412,7 @@ func TestPointers(t *testing.T) {
 		}
 		extract(t, main, strings.Trim(strings.ReplaceAll(path, `\`, "/"), "/"), filepath.Join(dir, want+".vhd"))
 	}
-	if r.Systems[0].Path != `\wimboot\x64\win.vhd` {
+	if r.Systems[0].Path != `\wimboot\x64\win7.vhd` {
 		t.Errorf("%+v", r.Systems[0])
 	}
 	inside := filepath.Join(dir, "inside.wim")
@@ -565,7 +565,7 @@ func TestManyBootFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		sys := &System{source: src, facts: facts, ids: [2]guid.GUID{{1}, {2}}}
-		b := &builder{o: &Options{Firmware: fw, Size: 4 << 30, UI: quiet(t)}, r: &Result{Systems: []*System{sys}, Format: FormatRaw}}
+		b := &builder{o: &Options{Firmware: fw, Size: 4 << 30, UI: quiet(t)}, sector: sector512, r: &Result{Systems: []*System{sys}, Format: FormatRaw}}
 		if err := errors.Join(b.chooseBoot(context.Background()), b.layOut(context.Background())); err != nil {
 			t.Fatalf("%s: %v", fw, err)
 		}
@@ -733,7 +733,7 @@ func TestPointersUEFI(t *testing.T) {
 	}
 	_, main, d := volumes(t, target)
 	vhd := filepath.Join(t.TempDir(), "win.vhd")
-	extract(t, main, "wimboot/x64/win.vhd", vhd)
+	extract(t, main, "wimboot/x64/win7.vhd", vhd)
 	src, err := source.Open(context.Background(), vhd, &source.Options{Raw: true})
 	if err != nil {
 		t.Fatal(err)

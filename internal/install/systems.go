@@ -32,10 +32,14 @@ const firstPointers = 9600
 func (b *builder) layOutSystems(ctx context.Context) error {
 	names := b.folderNames()
 	for i, s := range b.r.Systems {
-		s.Path = vhdDir + names[i] + `\win.vhd`
+		s.Path = vhdDir + names[i] + `\` + shortName(s.facts.Build) + `.vhd`
 		if err := checkPointers(s); err != nil {
 			return err
 		}
+		b.warnEdition(s)
+	}
+	if err := b.planRAM(); err != nil {
+		return err
 	}
 	wim := b.r.Systems[0].source.Path
 	st, err := os.Stat(wim)
@@ -54,12 +58,8 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 		}
 		need += each + each/512 + mib // with its bitmaps
 	}
-	if err := b.size(func() (int64, error) { return need + bootRoom, nil }); err != nil {
+	if err := b.sizeFor(need); err != nil {
 		return err
-	}
-	if has := b.plan.parts[b.plan.mainPart].Size; has < need {
-		return ui.Hint(fmt.Errorf("%d bytes for the WIM and the VHDs, want %d: Windows starts from a VHD only if all of it could be written", has, need),
-			"choose a larger --size or a smaller --vhd-size")
 	}
 	var devices []bcd.Device
 	for _, s := range b.r.Systems {
@@ -86,7 +86,74 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 			return err
 		}
 	}
+	ram, err := b.makeRAM(ctx)
+	if err != nil {
+		return err
+	}
+	if ram > 0 {
+		// The size of the disk changes now, where the user gave none; the places that the systems know do not.
+		at := b.plan.parts[b.plan.mainPart].Offset
+		if err := b.sizeFor(need + ram); err != nil {
+			return err
+		}
+		if now := b.plan.parts[b.plan.mainPart].Offset; now != at {
+			panic(fmt.Sprintf("install: internal error: the partition moved from %d to %d", at, now))
+		}
+	}
+	for _, r := range b.r.RAM {
+		if b.o.DryRun {
+			break
+		}
+		if err := file(r.Path, r.Bytes, r.file); err != nil {
+			return err
+		}
+	}
 	return b.finish(ctx, main, devices)
+}
+
+// sizeFor settles the size of a disk whose main partition must have room for need bytes.
+func (b *builder) sizeFor(need int64) error {
+	if err := b.size(func() (int64, error) { return need + bootRoom, nil }); err != nil {
+		return err
+	}
+	has := b.plan.parts[b.plan.mainPart].Size
+	if has >= need {
+		return nil
+	}
+	err := fmt.Errorf("%d bytes for the WIM and the VHDs, want %d: Windows starts from a VHD only if all of it could be written", has, need)
+	if b.device != nil {
+		return ui.Hint(err, "choose a smaller --vhd-size, or a larger disk")
+	}
+	return ui.Hint(err, "choose a larger --size or a smaller --vhd-size")
+}
+
+// shortName is how files are called by the Windows in them.
+func shortName(build int) string {
+	for _, n := range []struct {
+		build int
+		name  string
+	}{{22000, "win11"}, {10240, "win10"}, {9600, "win81"}, {9200, "win8"}, {7600, "win7"}} {
+		if build >= n.build {
+			return n.name
+		}
+	}
+	return "win"
+}
+
+// warnEdition tells of editions that Microsoft does not let start from a VHD.
+func (b *builder) warnEdition(s *System) {
+	const windows8 = 9200
+	edition := s.facts.EditionID
+	starts := strings.HasPrefix(edition, "Enterprise") || strings.HasPrefix(edition, "Ultimate") || strings.HasPrefix(edition, "Server") || edition == ""
+	if s.facts.Build < windows8 {
+		if !starts {
+			b.o.UI.Warn("%s: of Windows 7, only Ultimate, Enterprise and Server start from a VHD; edition %s does not", s.Image, edition)
+		}
+		return
+	}
+	if strings.HasPrefix(edition, "Core") || strings.HasPrefix(edition, "Starter") {
+		b.o.UI.Warn("%s: Microsoft does not support edition %s on a VHD: want Pro, Enterprise or Education", s.Image, edition)
+	}
 }
 
 // folderNames are the systems' folders: their architectures, numbered where several have the same.
@@ -131,17 +198,10 @@ func (b *builder) makeSystem(ctx context.Context, s *System, size int64) (int64,
 			return 0, err
 		}
 	}
-	dir := filepath.Dir(b.target)
-	if !b.o.DryRun {
-		if b.temp == nil {
-			var err error
-			if b.temp, err = newTempDir(b.target); err != nil {
-				return 0, err
-			}
-		}
-		dir = b.temp.name
+	var err error
+	if s.file, err = b.tempFile(s.Path); err != nil {
+		return 0, err
 	}
-	s.file = filepath.Join(dir, strings.ReplaceAll(strings.Trim(s.Path, `\`), `\`, "-"))
 	location := wof.NewMBRLocation(b.plan.signature, uint64(b.plan.parts[b.plan.mainPart].Offset), wimPath)
 	if b.plan.firmware == UEFI {
 		location = wof.NewGPTLocation(b.plan.disk, b.plan.system, wimPath)
@@ -154,7 +214,25 @@ func (b *builder) makeSystem(ctx context.Context, s *System, size int64) (int64,
 	if err != nil {
 		return 0, err
 	}
+	if s.Plan, err = newPlan(s.source.Tree, r.Plan, b.o.Explain); err != nil {
+		return 0, err
+	}
 	return r.FileBytes, nil
+}
+
+// tempFile names a file of the temporary folder by its path on the disk, and makes the folder if there is none.
+func (b *builder) tempFile(path string) (string, error) {
+	base := strings.ReplaceAll(strings.Trim(path, `\`), `\`, "-")
+	if b.o.DryRun {
+		return filepath.Join(filepath.Dir(b.scratch()), base), nil
+	}
+	if b.temp == nil {
+		var err error
+		if b.temp, err = newTempDir(b.scratch()); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(b.temp.name, base), nil
 }
 
 // hostFile is a file of this machine as content.

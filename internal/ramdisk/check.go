@@ -9,7 +9,10 @@ import (
 	"husk/internal/ui"
 	"husk/internal/winsys"
 	"husk/regf"
+	"husk/winfile"
 )
+
+var errNoWindows = errors.New("no Windows folder")
 
 // knownDrivers are the drivers that go on with the disks of grub4dos, by their files.
 var knownDrivers = map[string]string{
@@ -30,6 +33,34 @@ type Driver struct {
 
 // Ready reports whether the boot loader loads it.
 func (d Driver) Ready() bool { return d.Start == 0 && d.Present }
+
+// Check looks whether the system in a tree, whose files have their contents, could go on from a disk in memory: one that grub4dos has
+// loaded, and one that the boot manager has. It returns the drivers for the former.
+func Check(t *winfile.Tree, grub, bootmgr bool) ([]Driver, error) {
+	facts, err := winsys.Read(t)
+	if err != nil {
+		return nil, err
+	}
+	if facts == nil {
+		return nil, errNoWindows
+	}
+	hive, err := winsys.OpenHive(t, facts.Folder+"/System32/config/SYSTEM")
+	if err != nil {
+		return nil, err
+	}
+	s := &system{tree: t, facts: facts, hive: hive}
+	list, err := s.findDrivers()
+	if err != nil {
+		return nil, err
+	}
+	if grub {
+		err = driverProblem(list)
+	}
+	if err == nil && bootmgr {
+		err = ramdiskProblem(hive.Root())
+	}
+	return list, err
+}
 
 // findDrivers looks for the drivers in the current control set.
 func (s *system) findDrivers() ([]Driver, error) {

@@ -3,7 +3,6 @@ package ramdisk
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -381,7 +380,7 @@ func open(raw, resolved *source.Source, absent error) (*system, error) {
 		return nil, err // without contents of pointers, the hives must do
 	}
 	if s.facts == nil {
-		return nil, errors.New("no Windows folder")
+		return nil, errNoWindows
 	}
 	if s.facts.Arch < 0 {
 		s.facts.Arch = driver.ArchOf(look, s.facts.Folder)

@@ -2,10 +2,12 @@ package reftool
 
 import (
 	"cmp"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,8 @@ type Machine struct {
 	Disk   string // path of a disk image
 	Format string // as QEMU names it; empty means raw
 	UEFI   bool   // else a BIOS
+	Sector int    // logical sector size of the disk in bytes; 0 means 512
+	Screen bool   // it has a screen: what a BIOS shows goes there, and not to the serial port
 	Args   []string
 }
 
@@ -27,22 +31,28 @@ const bootLimit = 2 * time.Minute
 // that never gets that far fails the test.
 func (m *Machine) Boot(t testing.TB, until ...string) string {
 	t.Helper()
-	args := []string{
-		"-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "256",
-		"-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-		"-drive", "if=ide,snapshot=on,format=" + cmp.Or(m.Format, "raw") + ",file=" + strings.ReplaceAll(m.Disk, ",", ",,"),
+	var all []byte
+	done := m.Talk(t, func(said []byte) (string, bool) {
+		all = said
+		return "", saidAny(said, until)
+	})
+	if !done && len(until) > 0 {
+		t.Fatalf("the machine did not say %q, but:\n%s", until, all)
 	}
-	if m.UEFI {
-		code, vars := firmware(t)
-		args = append(args, "-machine", "q35",
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
-			"-drive", "if=pflash,format=raw,unit=1,file="+vars)
-	} else {
-		args = append(args, "-machine", "pc,graphics=off") // the BIOS then takes the serial port for its screen
-	}
-	cmd := exec.Command(Look(t, "qemu-system-x86_64"), append(args, m.Args...)...)
+	return string(all)
+}
+
+// Talk starts the machine and calls hear with all that it said on its first serial port, whenever there is more. What hear returns is typed
+// there, until it is done. Talk reports whether it was: the machine may end itself before. One that runs for too long fails the test.
+func (m *Machine) Talk(t testing.TB, hear func(said []byte) (typed string, done bool)) (done bool) {
+	t.Helper()
+	cmd := exec.Command(Look(t, "qemu-system-x86_64"), m.args(t)...)
 	var errors strings.Builder
 	cmd.Stderr = &errors
+	keys, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	said, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -52,20 +62,61 @@ func (m *Machine) Boot(t testing.TB, until ...string) string {
 	}
 	limit := time.AfterFunc(bootLimit, func() { cmd.Process.Kill() })
 	var all []byte
-	for buf := make([]byte, 4096); !saidAny(all, until); {
+	for buf := make([]byte, 4096); !done; {
 		n, err := said.Read(buf)
 		all = append(all, buf[:n]...)
 		if err != nil {
 			break
 		}
+		var typed string
+		if typed, done = hear(all); typed != "" {
+			if _, err := io.WriteString(keys, typed); err != nil {
+				t.Logf("the machine does not hear: %v", err) // it has ended, which the next read tells
+			}
+		}
 	}
 	late := !limit.Stop()
 	cmd.Process.Kill()
 	cmd.Wait() // its status says nothing: it was killed, or ended as it was told
-	if late || len(until) > 0 && !saidAny(all, until) {
-		t.Fatalf("the machine did not say %q, but:\n%s\n%s", until, all, errors.String())
+	if late {
+		t.Fatalf("the machine runs and runs; it said:\n%s\n%s", all, errors.String())
 	}
-	return string(all)
+	if !done && errors.Len() > 0 {
+		t.Log(errors.String())
+	}
+	return done
+}
+
+// args are the arguments of QEMU.
+func (m *Machine) args(t testing.TB) []string {
+	t.Helper()
+	args := []string{
+		"-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "256",
+		"-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+	}
+	drive := "snapshot=on,format=" + cmp.Or(m.Format, "raw") + ",file=" + strings.ReplaceAll(m.Disk, ",", ",,")
+	if m.Sector == 0 {
+		args = append(args, "-drive", "if=ide,"+drive)
+	} else {
+		size := strconv.Itoa(m.Sector)
+		args = append(args, "-drive", "if=none,id=disk,"+drive,
+			"-device", "nvme,serial=disk,drive=disk,logical_block_size="+size+",physical_block_size="+size)
+	}
+	if m.Screen {
+		args = append(args, "-vga", "std")
+	}
+	switch {
+	case m.UEFI:
+		code, vars := firmware(t)
+		args = append(args, "-machine", "q35",
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+code,
+			"-drive", "if=pflash,format=raw,unit=1,file="+vars)
+	case m.Screen:
+		args = append(args, "-machine", "pc")
+	default:
+		args = append(args, "-machine", "pc,graphics=off") // the BIOS then takes the serial port for its screen
+	}
+	return append(args, m.Args...)
 }
 
 func saidAny(said []byte, want []string) bool {

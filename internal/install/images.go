@@ -1,0 +1,106 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"husk/bcd"
+	"husk/guid"
+	"husk/internal/source"
+	"husk/internal/ui"
+	"husk/internal/winsys"
+)
+
+// open opens the images and reads what they say of themselves.
+func (b *builder) open(ctx context.Context, images []string) error {
+	if len(images) > 1 && !b.o.Wimboot {
+		return ui.Usage(errors.New("several systems on one disk need --mode=wimboot: each gets a VHD of its own"))
+	}
+	for _, image := range images {
+		s, err := source.Open(ctx, image, &source.Options{Warn: b.o.UI.Warn})
+		if err != nil {
+			return err
+		}
+		sys := &System{Image: image, source: s, ids: [2]guid.GUID{guid.New(), guid.New()}}
+		b.r.Systems = append(b.r.Systems, sys)
+		if err := b.apart(s); err != nil {
+			return err
+		}
+		if sys.facts, err = winsys.Read(s.Tree); err != nil {
+			return fmt.Errorf("%s: %w", image, err)
+		}
+		if sys.facts == nil {
+			return noWindows(image, s)
+		}
+		if sys.facts.Arch < 0 {
+			return fmt.Errorf("%s: the architecture of the Windows in it is not known", image)
+		}
+		if s.Inside != "" && b.o.Wimboot {
+			return s.Pointable()
+		}
+		if b.o.Wimboot && (s.Kind != source.WIM || s.Path != b.r.Systems[0].source.Path) {
+			return ui.Usage(fmt.Errorf("%s: with --mode=wimboot all systems must be images of one WIM", image))
+		}
+		sys.Title = sys.title()
+	}
+	if b.o.Title != "" {
+		if len(b.r.Systems) > 1 {
+			return ui.Usage(errors.New("--title with several systems, want one: each has the name of its product"))
+		}
+		b.r.Systems[0].Title = b.o.Title
+	}
+	return nil
+}
+
+// noWindows is the error of a source without a system. That of a disc is in its WIM.
+func noWindows(image string, s *source.Source) error {
+	err := fmt.Errorf("%s: there is no Windows in it", image)
+	if s.Kind == source.Optical && len(s.Disc.WIMs()) > 0 {
+		return ui.Hint(err, "name an image of its WIM as %s:NUMBER; 'husk info %s' lists them", s.Path, s.Path)
+	}
+	return ui.Hint(err, "to make a disk of any folder, use 'husk apply'")
+}
+
+// sameFile reports whether two names lead to one file.
+func sameFile(a, b string) bool {
+	s, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	t, err := os.Stat(b)
+	return err == nil && os.SameFile(s, t)
+}
+
+const archX64 = 9 // of most UEFI firmware
+
+var architectures = map[int]string{0: "x86", archX64: "x64", 12: "ARM64"}
+
+// title is what the menu calls a system.
+func (s *System) title() string {
+	name := s.facts.ProductName
+	const windows11 = 22000 // its registry still says 10
+	if s.facts.Build >= windows11 {
+		name = strings.Replace(name, "Windows 10", "Windows 11", 1)
+	}
+	if name == "" {
+		name = s.source.Name()
+	}
+	if arch := architectures[s.facts.Arch]; arch != "" && !strings.Contains(name, arch) {
+		name += " " + arch
+	}
+	return name
+}
+
+// release is the generation of a system's boot files.
+func (s *System) release() bcd.Release {
+	switch {
+	case s.facts.Build >= 10240:
+		return bcd.Windows10
+	case s.facts.Build >= 9200:
+		return bcd.Windows8
+	}
+	return bcd.Windows7
+}
