@@ -15,6 +15,9 @@ const (
 
 	// OverlayPath is where a volume has its WimOverlay.dat.
 	OverlayPath = volumeInfo + "/" + overlayFile
+
+	// OverlayBackupPath is where it has a copy of it, which Windows expects to be the same.
+	OverlayBackupPath = volumeInfo + "/" + overlayBackup
 )
 
 // ReadOverlay reads a volume's WimOverlay.dat. It returns [fs.ErrNotExist] if there is none.

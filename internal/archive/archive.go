@@ -298,6 +298,15 @@ func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	return w, nil
 }
 
+// OpenSource opens what is to be captured as Capture does: without what the configuration and target exclude. It returns how many names
+// are left out. known has contents that are had already; it may be nil.
+func OpenSource(ctx context.Context, src, target string, known func(winfile.SHA1) *winfile.Blob, o *Options) (*source.Source, int, error) {
+	return open(ctx, src, target, known, o)
+}
+
+// WriterOptions turns the words of o on compression into a writer's.
+func WriterOptions(o *Options) (*wim.WriterOptions, error) { return writerOptions(o) }
+
 // open opens the source, leaves out what the configuration excludes and the target itself, and puts the configuration into a
 // wimboot image. known has contents that the target has already; it may be nil.
 func open(ctx context.Context, src, target string, known func(winfile.SHA1) *winfile.Blob, o *Options) (*source.Source, int, error) {

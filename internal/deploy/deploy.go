@@ -46,9 +46,9 @@ const (
 	Raw        // nothing but its sectors, sparse where the file system can
 )
 
-// Wimboot makes eligible files pointers into the image's WIM.
+// Wimboot makes eligible files pointers into the image's WIM and the other layers that have its contents, see source.Source.Layers.
 type Wimboot struct {
-	Location wof.Location // of the WIM, as the running system will see it
+	Location wof.Location // of the image's WIM, as the running system will see it; the others lie to it as they do now
 	Config   string       // file with a [PrepopulateList], taken alone; "" means the image's own, or the built-in list
 	UEFI     bool         // only UEFI will start it: what the image's own list leaves to pointers may be one
 }
@@ -261,17 +261,14 @@ func diskSize(t *winfile.Tree, build *ntfs.BuildOptions, o *Options) (int64, err
 	return round(max(DefaultSize, (layout.MinSize()+2*partitionStart)/2*growthFactor))
 }
 
-// planPointers decides which files become pointers and adds WimOverlay.dat, which names the WIM, to the tree.
+// planPointers decides which files become pointers and adds WimOverlay.dat, which names the WIMs that they point into, to the tree.
 func planPointers(s *source.Source, wb *Wimboot, now time.Time, u *ui.UI) (pointerPlan, error) {
-	if err := CheckFormat(s.WIM, s.Path); err != nil {
-		return pointerPlan{}, err
-	}
 	rules, err := rulesFor(s, wb, u)
 	if err != nil {
 		return pointerPlan{}, err
 	}
 	overlay := &wof.Overlay{}
-	id, err := overlay.Add(wof.WIMOther, uint32(s.Image.Index), s.WIM.GUID(), wb.Location)
+	layers, err := layersOf(s, wb.Location, overlay, u)
 	if err != nil {
 		return pointerPlan{}, err
 	}
@@ -279,7 +276,7 @@ func planPointers(s *source.Source, wb *Wimboot, now time.Time, u *ui.UI) (point
 	if err != nil {
 		return pointerPlan{}, err
 	}
-	plan, err := rules.Decide(s.Tree, NewBacking(s.WIM, id))
+	plan, err := rules.Decide(s.Tree, layers)
 	if err != nil {
 		return pointerPlan{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"husk/guid"
@@ -154,6 +155,10 @@ func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.
 		tried = append(tried, fmt.Sprintf("%s has GUID %s", path, guid.GUID(r.GUID())))
 		r.Close()
 	}
+	if r, path := byGUID(entry.GUID, s.foldersFor(entry.Location.Path)); r != nil {
+		s.closers = append(s.closers, r)
+		return r, path, nil
+	}
 	err := fmt.Errorf("data source %d, %s with GUID %s, %w", id, entry.Location.Path, entry.GUID, errNotAtHand)
 	if len(tried) > 0 {
 		err = fmt.Errorf("%w: %s", err, strings.Join(tried, "; "))
@@ -180,4 +185,15 @@ func (s *Source) candidates(recorded string, named []string) []string {
 		}
 		dir = parent
 	}
+}
+
+// foldersFor lists the folders in which candidates lie.
+func (s *Source) foldersFor(recorded string) []string {
+	var dirs []string
+	for _, c := range s.candidates(recorded, nil) {
+		if dir := filepath.Dir(c); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }

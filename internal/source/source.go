@@ -36,7 +36,7 @@ const (
 
 // Options tunes Open. The zero value opens with pointers resolved.
 type Options struct {
-	WIMs    []string                           // WIM files to look for pointers' data in, before the places that Open finds by itself
+	WIMs    []string                           // WIM files to look for pointers' data and what a delta WIM lacks in, before the places that Open finds by itself
 	Raw     bool                               // leave pointer files as they are: reparse points with sparse data
 	Exclude func(path string, isDir bool) bool // of a folder: what not to look at, by slash path
 	Scan    func(o *tree.ScanOptions)          // more settings of a folder scan; may be nil
@@ -54,6 +54,7 @@ type Source struct {
 	Tree    *winfile.Tree
 	Image   *wim.Image  // of a WIM
 	WIM     *wim.Reader // of a WIM
+	Layers  []Layer     // of a WIM: itself, and those that have blobs that it lacks
 	Inside  string      // path of the WIM on the disc, if it is on one
 	Disc    *Disc       // of an ISO image and of a WIM on one
 	Disk    *disk.Disk  // of a volume
@@ -84,6 +85,9 @@ func (s *Source) Uses(path string) bool {
 	files := []string{s.Path}
 	if s.Links != nil {
 		files = slices.AppendSeq(files, maps.Values(s.Links.Paths))
+	}
+	for _, l := range s.Layers {
+		files = append(files, l.Path)
 	}
 	return s.Disk != nil && s.Disk.Uses(path) || slices.ContainsFunc(files, func(f string) bool {
 		own, err := os.Stat(f)
@@ -206,8 +210,12 @@ func (s *Source) chooseImage(selector string, o *Options) (err error) {
 	if s.Image, err = FindImage(s.WIM, name, selector); err != nil {
 		return err
 	}
-	if s.Tree, err = s.Image.Tree(); err != nil {
-		return fmt.Errorf("%s: image %d: %w", name, s.Image.Index, err)
+	if err := s.imageTree(o); err != nil {
+		err = fmt.Errorf("%s: image %d: %w", name, s.Image.Index, err)
+		if errors.Is(err, wim.ErrMissing) {
+			err = ui.Hint(err, "name the WIMs that have the rest with --wim=FILE")
+		}
+		return err
 	}
 	if o.Warn != nil {
 		for _, w := range s.Image.Warnings() {
