@@ -97,12 +97,26 @@ func (w *Writer) copyImage(ctx context.Context, img *Image) (*writerImage, error
 		return nil, err
 	}
 	added := &writerImage{refs: refs}
-	it := &blobItem{b: winfile.NewBlob(raw), metadata: added}
+	return added, w.writeMetadataOf(ctx, img, raw, added)
+}
+
+// copyMetadata copies the metadata of an image.
+func (w *Writer) copyMetadata(ctx context.Context, img *Image, to *writerImage) error {
+	raw, err := img.rawMetadata()
+	if err != nil {
+		return err
+	}
+	return w.writeMetadataOf(ctx, img, raw, to)
+}
+
+// writeMetadataOf writes the metadata of an image, which is raw, as it is stored if that is possible.
+func (w *Writer) writeMetadataOf(ctx context.Context, img *Image, raw []byte, to *writerImage) error {
+	it := &blobItem{b: winfile.NewBlob(raw), metadata: to}
 	if res := &img.metadata; !w.opts.Recompress && w.sameForm(img.r) && res.solid == nil {
 		it.stored = &winfile.Blob{Size: res.stored, Content: (*rawContent)(img.r), Ref: res}
 		it.packed, it.b.SHA1 = res.compressed, res.hash
 	}
-	return added, w.addMetadata(ctx, it)
+	return w.addMetadata(ctx, it)
 }
 
 // referenced yields the blobs with the hashes of refs that the image's file or its references have, in the order of their

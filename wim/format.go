@@ -144,8 +144,6 @@ func (h *header) check() (off int64, err error) {
 		return 0x28, fmt.Errorf("part %d of %d", h.Part, h.Of)
 	case h.ImageCount > maxImages:
 		return 0x2c, fmt.Errorf("%d images, want at most %d", h.ImageCount, maxImages)
-	case h.Of > 1:
-		return 0x2a, fmt.Errorf("part %d of %d of a split WIM: %w", h.Part, h.Of, errors.ErrUnsupported)
 	}
 	if codec := h.codec(); codec != None {
 		if err := checkChunkSize(codec, int64(h.ChunkSize)); err != nil {

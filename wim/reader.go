@@ -19,7 +19,8 @@ import (
 type Reader struct {
 	r      io.ReaderAt
 	size   int64
-	closer io.Closer
+	closer io.Closer // of Close; may close other files too
+	file   io.Closer // that Open opened
 	hdr    header
 	codec  Codec
 
@@ -30,6 +31,7 @@ type Reader struct {
 	xml       *element
 	images    []*Image
 	others    []*Reader // that may have what r lacks
+	parts     []*Reader // of others: the parts that belong to r, if it is a set
 
 	problems []error // what was left out of the blob table
 	decoders sync.Pool
@@ -68,7 +70,7 @@ func Open(name string) (*Reader, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	r.closer = f
+	r.closer, r.file = f, f
 	return r, nil
 }
 
@@ -143,7 +145,7 @@ func (r *Reader) readBlobTable() error {
 		}
 	}
 	run.end()
-	if len(r.images) < int(r.hdr.ImageCount) {
+	if len(r.images) < int(r.hdr.ImageCount) && r.hdr.Part == 1 {
 		return &FormatError{"blob table", int64(h.Offset),
 			fmt.Errorf("metadata of %d images, want %d", len(r.images), r.hdr.ImageCount)}
 	}
@@ -168,7 +170,7 @@ func (r *Reader) addEntry(e *blobEntry, i int, run *solidRun) error {
 	}
 	run.end()
 	if e.Resource.flags()&resMetadata != 0 {
-		if e.RefCount != 0 && len(r.images) < int(r.hdr.ImageCount) {
+		if e.RefCount != 0 && len(r.images) < int(r.hdr.ImageCount) && r.hdr.Part == 1 {
 			img := &Image{r: r, Index: len(r.images) + 1}
 			if img.err = e.Resource.check(r.size); img.err == nil {
 				img.metadata = newResource(e)
@@ -214,12 +216,12 @@ func (r *Reader) readXML() error {
 	if r.xml.find("ESD", "ENCRYPTED") != nil {
 		return &FormatError{"XML data", int64(h.Offset), fmt.Errorf("encrypted ESD: %w", errors.ErrUnsupported)}
 	}
-	elements, err := r.xml.images(len(r.images))
+	elements, err := r.xml.images(int(r.hdr.ImageCount))
 	if err != nil {
 		return &FormatError{"XML data", int64(h.Offset), err}
 	}
-	for i, e := range elements {
-		r.images[i].xml = e
+	for i := range r.images {
+		r.images[i].xml = elements[i]
 	}
 	return nil
 }
@@ -268,7 +270,7 @@ func (r *Reader) Version() uint32 { return r.hdr.Version }
 // BlobTableSHA1 is the SHA-1 of the blob table as stored, which pointer files hold.
 func (r *Reader) BlobTableSHA1() winfile.SHA1 { return r.tableHash }
 
-// Images are the images in order. Do not modify the slice.
+// Images are the images in order. Do not modify the slice. Parts of a split WIM behind the first have none.
 func (r *Reader) Images() []*Image { return r.images }
 
 // Image finds an image by its number ("1" is the first) or its name.

@@ -96,8 +96,10 @@ func (w *Writer) writePlain(b []byte, flags resourceFlags) (resourceHeader, erro
 func (w *Writer) blobTable() []byte {
 	slices.SortStableFunc(w.order, func(a, b *tableEntry) int { return cmp.Compare(a.Resource.Offset, b.Resource.Offset) })
 	b := make([]byte, 0, (len(w.images)+len(w.order))*blobEntrySize)
-	for i := range w.images {
-		b = appendBlobEntry(b, &w.images[i].meta)
+	for _, i := range w.images {
+		if w.hdr.Part == 1 {
+			b = appendBlobEntry(b, &i.meta)
+		}
 	}
 	for _, e := range w.order {
 		b = appendBlobEntry(b, &e.blobEntry)

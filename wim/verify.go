@@ -29,7 +29,7 @@ type VerifyResult struct {
 }
 
 // Verify reads everything: the integrity table if there is one, the SHA-1 of every blob and of every image's metadata, the
-// directory entries, and whether each blob they need is there. It goes on after a problem. The error is not about the WIM:
+// directory entries, and whether each blob they need is there. Of a set that [OpenSet] opened, it reads all parts; other references are not read. It goes on after a problem. The error is not about the WIM:
 // ctx was cancelled.
 func (r *Reader) Verify(ctx context.Context, opts *VerifyOptions) (*VerifyResult, error) {
 	if opts == nil {
@@ -43,14 +43,23 @@ func (r *Reader) Verify(ctx context.Context, opts *VerifyOptions) (*VerifyResult
 	for i := range r.resources {
 		v.total += r.resources[i].size
 	}
+	for _, p := range r.parts {
+		v.res.Problems = append(v.res.Problems, p.problems...)
+		for i := range p.resources {
+			v.total += p.resources[i].size
+		}
+	}
 	for _, i := range r.images {
 		v.image(i)
 	}
-	if err := v.integrity(ctx); err != nil {
-		return nil, err
-	}
-	if err := v.blobs(ctx); err != nil {
-		return nil, err
+	for _, p := range append([]*Reader{r}, r.parts...) {
+		v.r = p
+		if err := v.integrity(ctx); err != nil {
+			return nil, err
+		}
+		if err := v.blobs(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return v.res, nil
 }
