@@ -13,7 +13,6 @@ const (
 	debugType         ElementID = 0x15000011
 	debugPort         ElementID = 0x15000013
 	baudRate          ElementID = 0x15000014
-	bootEMS           ElementID = 0x16000020
 	isolatedContext   ElementID = 0x16000060
 	allowedInMemory   ElementID = 0x17000077
 	allowedInMemory75 uint64    = 0x15000075

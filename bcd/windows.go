@@ -82,7 +82,7 @@ func (b *builder) settings(r Release) {
 		b.integer(baudRate, 115200)
 	}
 	b.object(EMSSettingsID, Settings)
-	b.boolean(bootEMS, r == Windows7)
+	b.boolean(BootEMSElement, r == Windows7)
 	b.object(BadMemoryID, Settings)
 }
 

@@ -18,9 +18,9 @@ func newBoot(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "boot COMMAND STORE …",
 		Short: a.ui.T("Look into boot stores (BCD) and change them"),
-		Long: a.ui.T(`STORE is the file of a boot store, or FILE[:IMAGE] or a folder that has one at \Boot\BCD or \EFI\Microsoft\Boot\BCD. ENTRY is an
-object by its name ({bootmgr}, {default}, …) or id, or an entry of the menu by its number or description. Elements and their values
-are called as bcdedit calls them; devices are boot, partition=mbr:SIGNATURE:OFFSET, partition=gpt:DISK:PARTITION, locate,
+		Long: a.ui.T(`STORE is the file of a boot store, or FILE[:IMAGE], DISK[:PARTITION] or a folder that has one at \Boot\BCD or
+\EFI\Microsoft\Boot\BCD; on a disk it is changed in place, on NTFS and FAT. ENTRY is an object by its name
+({bootmgr}, {default}, …) or id, or an entry of the menu by its number or description. Elements and their values are called as bcdedit calls them; devices are boot, partition=mbr:SIGNATURE:OFFSET, partition=gpt:DISK:PARTITION, locate,
 vhd=[WHERE]\path and ramdisk=[WHERE]\path,{options}, where WHERE is boot, locate or a partition. What husk does not know stays as it
 is. Changes are made whole or not at all.`),
 		Example: `  husk boot list /mnt/esp/EFI/Microsoft/Boot/BCD
@@ -32,7 +32,9 @@ is. Changes are made whole or not at all.`),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newBootList(a), newBootCreate(a), newBootAdd(a), newBootRemove(a), newBootSet(a), newBootDefault(a), newBootTimeout(a),
-		newBootExport(a))
+		newBootExport(a), newBootEMSSettings(a),
+		newBootSwitch(a, "ems", "{default}", a.ui.T("Let the system of an entry use the serial port: Emergency Management Services"), bcd.EMSElement),
+		newBootSwitch(a, "bootems", "{bootmgr}", a.ui.T("Let the boot manager use the serial port: Emergency Management Services"), bcd.BootEMSElement))
 	return c
 }
 
