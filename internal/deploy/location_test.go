@@ -96,7 +96,7 @@ func TestLocationRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, spec, path, want string }{
 		{"no signature", unsigned, testPath, "no signature"},
 		{"bare volume", bare, testPath, "no disk identity"},
-		{"empty disk", diskImage(t), testPath, "neither an NTFS volume nor a partitioned disk"},
+		{"empty disk", diskImage(t), testPath, "neither an NTFS nor a FAT volume nor a partitioned disk"},
 		{"missing file", "nothing.img", testPath, "nothing.img"},
 		{"relative path", "mbr:1:512", `wimboot\a.wim`, "path of a file"},
 		{"folder", "mbr:1:512", `\wimboot\`, "path of a file"},
