@@ -40,7 +40,12 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if code, ok := asImagex(os.Args[0], os.Args[1:], os.Stdin, os.Stdout, os.Stderr); ok {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run is the whole program. It returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -138,7 +143,7 @@ Windows tool.`),
 		return ui.Hint(ui.Usage(err), "see 'husk %s --help'", belowRoot(c))
 	})
 	root.AddCommand(
-		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newDisk(a), newBoot(a), newDriver(a), newRAM(a), newInstall(a), newDocs(a, root),
+		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newDisk(a), newBoot(a), newDriver(a), newRAM(a), newInstall(a), newDocs(a, root), newImagex(a),
 	)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))

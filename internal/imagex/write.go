@@ -1,0 +1,300 @@
+package imagex
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"husk/internal/atomicfile"
+	"husk/wim"
+)
+
+// setProperty sets an element of an image's XML data and says so.
+func (k *call) setProperty(w *wim.Writer, n int, name, value string) error {
+	if w.Property(n, name) == value && value != "" {
+		k.say("The %s property of image %d already has value %q.\n", name, n, value)
+		return nil
+	}
+	k.say("Setting the %s property of image %d to %q.\n", name, n, value)
+	return coded(w.SetProperty(n, name, value), codeParam)
+}
+
+// rebuilt writes a WIM anew if the options ask for that.
+func (k *call) rebuilt(name string, threads int) error {
+	if !k.has("rebuild") && !k.has("unsafe-compact") {
+		return nil
+	}
+	return k.rebuild(name, &wim.WriterOptions{Workers: threads})
+}
+
+// rebuild writes a WIM anew, without what no image needs, and puts it in the place of the old one when it is complete.
+func (k *call) rebuild(name string, o *wim.WriterOptions) (err error) {
+	r, err := wim.Open(name)
+	if err != nil {
+		return coded(fmt.Errorf("%s: %w", name, err), codeOpen)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	f, err := atomicfile.Create(name, true)
+	if err != nil {
+		return coded(err, codeOpen)
+	}
+	defer f.Abort()
+	if o.Codec == wim.Auto {
+		k.using(r.Codec(), o.Workers)
+	} else {
+		k.using(o.Codec, o.Workers)
+	}
+	var total int64
+	for _, b := range r.Blobs() {
+		total += b.Size
+	}
+	k.progressOf(o, "Archiving file data", total)
+	_, err = wim.Rebuild(k.ctx, f, r, o)
+	k.ended(o, err == nil)
+	if err != nil {
+		return coded(fmt.Errorf("%s: %w", name, err), codeWrite)
+	}
+	return coded(f.Commit(), codeWrite)
+}
+
+// integrity sets what --check, --include-integrity and --nocheck ask of the integrity table.
+func (k *call) integrity(o *wim.WriterOptions) *wim.WriterOptions {
+	o.Integrity = k.has("check") || k.has("include-integrity")
+	o.NoIntegrity = k.has("nocheck") && !o.Integrity
+	return o
+}
+
+// runDelete is delete.
+func runDelete(k *call) error {
+	name := k.args[0]
+	if len(k.args) < 2 {
+		return usage("Must specify an image")
+	}
+	f, r, size, err := k.editable(name)
+	if err != nil {
+		return err
+	}
+	list, err := k.images(r, name, k.args[1], true, true)
+	if err != nil {
+		return err
+	}
+	w, err := wim.Append(f, size, k.integrity(&wim.WriterOptions{}))
+	if err != nil {
+		return coded(fmt.Errorf("%s: %w", name, err), codeParam)
+	}
+	for n := len(list) - 1; n >= 0 && err == nil; n-- {
+		err = w.DeleteImage(list[n].Index)
+	}
+	if err != nil {
+		return errors.Join(coded(err, codeWrite), w.Abort())
+	}
+	if err := w.Close(); err != nil {
+		return coded(err, codeWrite)
+	}
+	if k.has("soft") {
+		return nil
+	}
+	return k.rebuild(name, &wim.WriterOptions{})
+}
+
+// runExport is export.
+func runExport(k *call) error {
+	from, word, to := k.args[0], k.args[1], k.args[2]
+	fmtOpts, err := k.writing()
+	if err != nil {
+		return err
+	}
+	threads, err := k.threads()
+	if err != nil {
+		return err
+	}
+	src, err := k.open(from)
+	if err != nil {
+		return err
+	}
+	list, err := k.images(src, from, word, true, true)
+	if err != nil {
+		return err
+	}
+	if len(k.args) > 3 && len(list) > 1 {
+		return badArgument("Cannot specify a destination name (%q) when exporting several images", k.args[3])
+	}
+	if to == "-" || k.has("pipable") {
+		return k.exportPipable(src, list, &fmtOpts, to, threads)
+	}
+	if isMissing(to) {
+		return k.exportNew(src, list, &fmtOpts, to, threads)
+	}
+	f, r, size, err := k.editable(to)
+	if err != nil {
+		return err
+	}
+	if c := fmtOpts.codec; c != wim.Auto && c != r.Codec() {
+		return fail(codeParam, "%s has %s compression, which --compress cannot change; '%s optimize' can", to, codecName(r.Codec()), programName)
+	}
+	used := namesOf(r)
+	for _, i := range list {
+		name := i.Name()
+		if len(k.args) > 3 {
+			name = k.args[3]
+		}
+		for _, u := range used {
+			if name != "" && u == name {
+				return fail(codeCollision, "There is already an image named %q in the destination WIM", name)
+			}
+		}
+	}
+	o := k.integrity(&wim.WriterOptions{Workers: threads, Recompress: k.has("recompress"), CheckCopies: k.has("check")})
+	w, err := wim.Append(f, size, o)
+	if err != nil {
+		return coded(fmt.Errorf("%s: %w", to, err), codeParam)
+	}
+	if err := k.exportInto(w, src, list); err != nil {
+		return err
+	}
+	return k.rebuilt(to, threads)
+}
+
+// exportInto adds images to a WIM and finishes it.
+func (k *call) exportInto(w *wim.Writer, src *wim.Reader, list []*wim.Image) error {
+	for _, i := range list {
+		o := &wim.ExportOptions{Boot: k.has("boot") && (len(list) == 1 || src.BootIndex() == i.Index)}
+		if len(k.args) > 3 {
+			o.Name = &k.args[3]
+		}
+		if len(k.args) > 4 {
+			o.Description = &k.args[4]
+		}
+		if k.has("wimboot") {
+			o.Properties = append(o.Properties, [2]string{"WIMBOOT", "1"})
+		}
+		if err := w.ExportImage(k.ctx, i, o); err != nil {
+			return errors.Join(coded(err, codeRead), w.Abort())
+		}
+	}
+	return coded(w.Close(), codeWrite)
+}
+
+// exportNew makes a new WIM of images.
+func (k *call) exportNew(src *wim.Reader, list []*wim.Image, f *writing, to string, threads int) error {
+	o, err := k.exportFormat(src, f)
+	if err != nil {
+		return err
+	}
+	o.Workers = threads
+	file, err := atomicfile.Create(to, false)
+	if err != nil {
+		return coded(err, codeOpen)
+	}
+	defer file.Abort()
+	k.using(o.Codec, threads)
+	var total int64
+	for _, i := range list {
+		total += i.Info().TotalBytes - i.Info().HardLinkBytes
+	}
+	k.progressOf(o, "Archiving file data", total)
+	w, err := wim.Create(file, o)
+	if err == nil {
+		err = k.exportInto(w, src, list)
+	}
+	k.ended(o, err == nil)
+	if err != nil {
+		return coded(err, codeWrite)
+	}
+	return coded(file.Commit(), codeWrite)
+}
+
+// exportFormat is how a new WIM that images of src are exported to is written: as src is, unless the options say otherwise.
+func (k *call) exportFormat(src *wim.Reader, f *writing) (*wim.WriterOptions, error) {
+	o := k.integrity(&wim.WriterOptions{
+		Codec: f.codec, ChunkSize: f.chunk, Level: levelOf(f.level), ReparseFix: src.ReparseFix(), Recompress: k.has("recompress"), CheckCopies: k.has("check"),
+	})
+	switch {
+	case o.Codec != wim.Auto:
+	case k.has("wimboot"):
+		o.Codec = wim.XPRESS
+	case src.Codec() == wim.Auto:
+		o.Codec = wim.LZX
+	default:
+		o.Codec = src.Codec()
+	}
+	if o.ChunkSize == 0 && k.has("wimboot") && o.Codec == wim.XPRESS {
+		o.ChunkSize = 4096
+	}
+	if o.ChunkSize == 0 && o.Codec == src.Codec() {
+		o.ChunkSize = src.ChunkSize()
+	}
+	if err := checkChunk(o.Codec, o.ChunkSize); err != nil {
+		return nil, err
+	}
+	if f.codec == wim.Auto && src.Version() == solidVersion {
+		f.solid = true // as the source is
+	}
+	return o, setSolid(o, f)
+}
+
+// solidVersion is the version of WIMs that may have solid resources.
+const solidVersion = 0xe00
+
+// runOptimize is optimize.
+func runOptimize(k *call) error {
+	name := k.args[0]
+	f, err := k.writing()
+	if err != nil {
+		return err
+	}
+	threads, err := k.threads()
+	if err != nil {
+		return err
+	}
+	r, err := k.openOne(name)
+	if err != nil {
+		return err
+	}
+	if _, parts := r.Part(); parts > 1 {
+		return fail(codeSplit, "%q is a part of a split WIM; export it instead", name)
+	}
+	before, err := os.Stat(name)
+	if err != nil {
+		return coded(err, codeOpen)
+	}
+	div, unitName := kib(before.Size())
+	k.say("%q original size: %d %s\n", name, before.Size()/div, unitName)
+	o := k.integrity(&wim.WriterOptions{
+		Codec: f.codec, ChunkSize: f.chunk, Level: levelOf(f.level), Workers: threads, Recompress: k.has("recompress") || k.has("compress"),
+		CheckCopies: k.has("check"),
+	})
+	codec := o.Codec
+	if codec == wim.Auto {
+		codec = r.Codec()
+	}
+	if err := checkChunk(codec, o.ChunkSize); err != nil {
+		return err
+	}
+	if err := setSolid(o, &f); err != nil {
+		return err
+	}
+	if k.has("pipable") || k.has("not-pipable") {
+		if err := k.setPipable(o); err != nil {
+			return err
+		}
+	}
+	if err := k.rebuild(name, o); err != nil {
+		return err
+	}
+	after, err := os.Stat(name)
+	if err != nil {
+		return coded(err, codeOpen)
+	}
+	k.say("%q optimized size: %d %s\n", name, after.Size()/div, unitName)
+	k.say("Space saved: %d %s\n", (before.Size()-after.Size())/div, unitName)
+	return nil
+}
+
+// kib is the unit that optimize counts in: KiB and above.
+func kib(n int64) (int64, string) {
+	if div, name := unit(n); div > 1 {
+		return div, name
+	}
+	return 1 << 10, "KiB"
+}
