@@ -3,31 +3,31 @@ package lzx
 import "math/bits"
 
 // A chainFinder finds earlier occurrences of the bytes at a position by chains of the positions whose four bytes have the
-// same hash. It is faster than a treeFinder, but sees less in the same depth. Positions are 1-based so that 0 can mean
+// same hash, in a window of 32 KiB. It is faster than a treeFinder, but sees less in the same depth. Positions are 1-based so that 0 can mean
 // none.
-type chainFinder[T uint16 | uint32] struct {
-	head2  [1 << hash2Bits]T // by hash of two bytes: their latest position
-	head3  [1 << hash3Bits]T // by hash of three bytes: their latest position
-	head4  []T               // by hash of four bytes: their latest position
-	prev   []T               // by position: the one before with the same hash of four bytes
-	prev2  []T               // by position from the segment's first: the one before with the same hash of two bytes
-	prev3  []T               // the same for three
-	skipTo int               // positions before are inside a match of nice bytes
+type chainFinder struct {
+	head2  [1 << hash2Bits]uint16 // by hash of two bytes: their latest position
+	head3  [1 << hash3Bits]uint16 // by hash of three bytes: their latest position
+	head4  []uint16               // by hash of four bytes: their latest position
+	prev   []uint16               // by position: the one before with the same hash of four bytes
+	prev2  []uint16               // by position from the segment's first: the one before with the same hash of two bytes
+	prev3  []uint16               // the same for three
+	skipTo int                    // positions before are inside a match of nice bytes
 	shift4 uint
 }
 
-func newChainFinder[T uint16 | uint32](window int) *chainFinder[T] {
+func newChainFinder(window int) *chainFinder {
 	hashBits := min(bits.Len(uint(window))-1, 18)
-	return &chainFinder[T]{
-		head4:  make([]T, 1<<hashBits),
-		prev:   make([]T, window+1),
-		prev2:  make([]T, min(window, segment)),
-		prev3:  make([]T, min(window, segment)),
+	return &chainFinder{
+		head4:  make([]uint16, 1<<hashBits),
+		prev:   make([]uint16, window+1),
+		prev2:  make([]uint16, min(window, segment)),
+		prev3:  make([]uint16, min(window, segment)),
 		shift4: uint(32 - hashBits),
 	}
 }
 
-func (f *chainFinder[T]) reset() {
+func (f *chainFinder) reset() {
 	clear(f.head2[:])
 	clear(f.head3[:])
 	clear(f.head4)
@@ -35,23 +35,23 @@ func (f *chainFinder[T]) reset() {
 }
 
 // chain sets prev, prev2 and prev3 for positions. Doing it in one go, free of branches, is faster than step by step.
-func (f *chainFinder[T]) chain(buf []byte, from, to int) {
+func (f *chainFinder) chain(buf []byte, from, to int) {
 	for p := from; p < to; p++ {
 		x := le.Uint32(buf[p:])
 		h2 := x << 16 * 0x9e3779b1 >> (32 - hash2Bits)
 		h3 := x << 8 * 0x9e3779b1 >> (32 - hash3Bits)
 		h4 := x * 0x9e3779b1 >> (f.shift4 & 31)
 		f.prev2[p-from] = f.head2[h2]
-		f.head2[h2] = T(p)
+		f.head2[h2] = uint16(p)
 		f.prev3[p-from] = f.head3[h3]
-		f.head3[h3] = T(p)
+		f.head3[h3] = uint16(p)
 		f.prev[p] = f.head4[h4]
-		f.head4[h4] = T(p)
+		f.head4[h4] = uint16(p)
 	}
 }
 
 // find is like that of a treeFinder.
-func (f *chainFinder[T]) find(m *matches, buf []byte, from, to, end, maxOffset, depth, nice int) {
+func (f *chainFinder) find(m *matches, buf []byte, from, to, end, maxOffset, depth, nice int) {
 	f.chain(buf, from, min(to, end-noMatchTail))
 	n := 0
 	for p := from; p < to; p++ {

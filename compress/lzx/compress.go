@@ -10,7 +10,7 @@ import (
 type Level int
 
 const (
-	Fast    Level = iota + 1 // hash chains and lazy matching
+	Fast    Level = iota + 1 // hash chains, asked on the way, and lazy matching: wimlib's level 20
 	Default                  // near-optimal choice among the matches of binary trees: wimlib's size
 	Best                     // the same, with more of everything
 )
@@ -28,10 +28,11 @@ type Compressor struct {
 	slots  int
 	effort effort
 
-	buf     []byte // plain bytes, starting at 1 so that position 0 can mean none, and padding
-	end     int    // position after the last byte
+	buf     []byte     // plain bytes, starting at 1 so that position 0 can mean none, and padding
+	end     int        // position after the last byte
+	lazy    lazyParser // of level Fast; the others have
 	finder  finder
-	matches matches // of a segment
+	matches matches // of a segment, if there is a finder
 	items   []item  // what the segment becomes
 	recent  recent  // after the items written
 
@@ -49,20 +50,27 @@ type effort struct {
 	tree    bool // treeFinder, not chainFinder
 	depth   int  // candidates looked at for each position
 	nice    int  // a match this long is taken without a look inside it
-	passes  int  // of the search for the cheapest items; 0 means those of parseLazy are taken
+	passes  int  // of the search for the cheapest items; not for a lazyParser
+	pieces  int  // items that the splitter starts with in a block
 	neutral bool // the first pass takes over nothing but the blocks and literals of parseLazy, so that it is not misled
 }
 
 func newEffort(window int, level Level) effort {
 	switch {
 	case level == Fast:
-		return effort{depth: 6, nice: 24}
+		return effort{depth: 8, nice: 64, pieces: 2048}
 	case level == Best:
-		return effort{tree: true, depth: 64, nice: 128, passes: 3, neutral: true}
+		return effort{tree: true, depth: 64, nice: 128, passes: 3, pieces: 768, neutral: true}
 	case window == minWindow:
-		return effort{depth: 16, nice: 32, passes: 1}
+		return effort{depth: 16, nice: 32, passes: 1, pieces: 768}
 	}
-	return effort{tree: true, depth: 16, nice: 48, passes: 1}
+	return effort{tree: true, depth: 16, nice: 48, passes: 1, pieces: 768}
+}
+
+// A lazyParser is a lazyFinder of some width.
+type lazyParser interface {
+	reset()
+	parse(c *Compressor, from, to int)
 }
 
 // A finder finds matches.
@@ -89,9 +97,7 @@ func NewCompressor(window int, level Level) *Compressor {
 		slots:     slots,
 		effort:    newEffort(window, level),
 		buf:       make([]byte, 1+window+padding),
-		matches:   matches{make([]item, 8*size), make([]uint32, size+1)},
 		items:     make([]item, 0, size),
-		optimal:   newOptimal(size),
 		main:      newCode(builder, mainSymbols, maxCodeLen),
 		length:    newCode(builder, lengthSymbols, maxCodeLen),
 		aligned:   newCode(builder, alignedSymbols, maxAlignedLen),
@@ -102,14 +108,20 @@ func NewCompressor(window int, level Level) *Compressor {
 		writer:    bitWriter{buf: make([]byte, window+headerRoom)},
 	}
 	switch {
+	case level == Fast && window < 1<<16:
+		c.lazy = newLazyFinder[uint16](window)
+	case level == Fast:
+		c.lazy = newLazyFinder[uint32](window)
 	case c.effort.tree && window < 1<<16:
 		c.finder = newTreeFinder[uint16](window)
 	case c.effort.tree:
 		c.finder = newTreeFinder[uint32](window)
-	case window < 1<<16:
-		c.finder = newChainFinder[uint16](window)
 	default:
-		c.finder = newChainFinder[uint32](window)
+		c.finder = newChainFinder(window)
+	}
+	if c.finder != nil {
+		c.matches = matches{make([]item, 8*size), make([]uint32, size+1)}
+		c.optimal = newOptimal(size)
 	}
 	return c
 }
@@ -145,7 +157,11 @@ func (c *Compressor) load(src []byte) {
 	c.end = 1 + copy(c.buf[1:], src)
 	callFilter(c.buf[1:c.end], absolute)
 	clear(c.buf[c.end:][:padding])
-	c.finder.reset()
+	if c.lazy != nil {
+		c.lazy.reset()
+	} else {
+		c.finder.reset()
+	}
 	c.recent = noRecent
 	clear(c.oldMain)
 	clear(c.oldLength)
@@ -154,10 +170,14 @@ func (c *Compressor) load(src []byte) {
 
 // segment compresses the bytes at from to to-1. It returns false once limit bytes are exceeded.
 func (c *Compressor) segment(from, to, limit int) bool {
-	c.finder.find(&c.matches, c.buf, from, to, c.end, c.window-3, c.effort.depth, c.effort.nice)
-	c.parseLazy(from, to)
+	if c.lazy != nil {
+		c.lazy.parse(c, from, to)
+	} else {
+		c.finder.find(&c.matches, c.buf, from, to, c.end, c.window-3, c.effort.depth, c.effort.nice)
+		c.parseLazy(from, to)
+	}
 	items, start := c.items, from
-	for i := range c.splitter.split(c.items) {
+	for i := range c.splitter.split(c.items, c.effort.pieces) {
 		b := &c.splitter.blocks[i]
 		best := items[:b.items]
 		items = items[b.items:]

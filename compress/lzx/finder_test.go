@@ -11,7 +11,7 @@ func TestFinders(t *testing.T) {
 	}
 	for name, f := range map[string]finder{
 		"tree16": newTreeFinder[uint16](minWindow), "tree32": newTreeFinder[uint32](minWindow),
-		"chain16": newChainFinder[uint16](minWindow), "chain32": newChainFinder[uint32](minWindow),
+		"chain": newChainFinder(minWindow),
 	} {
 		for sample, data := range samples(t) {
 			t.Run(name+"/"+sample, func(t *testing.T) {

@@ -1,8 +1,6 @@
 package lzx
 
 const (
-	pieceItems = 768
-
 	// What a block costs beside its items, by rule of thumb.
 	blockCost  = 500 * costBit
 	symbolCost = 5 * costBit
@@ -40,8 +38,8 @@ func (s *splitter) joinedCost(i int) cost {
 	return s.sum.cost()
 }
 
-// split starts with small pieces and joins the two neighbours that it saves most on, as long as it does.
-func (s *splitter) split(items []item) []block {
+// split starts with pieces of so many items and joins the two neighbours that it saves most on, as long as it does.
+func (s *splitter) split(items []item, pieceItems int) []block {
 	s.blocks, s.costs, s.joined = s.blocks[:0], s.costs[:0], s.joined[:0]
 	for len(items) > 0 {
 		n := pieceItems
