@@ -94,7 +94,7 @@ func Capture(ctx context.Context, src, target string, o *Options) (*Result, erro
 	}
 	defer f.Abort()
 	p := o.UI.Start("capture", r.Totals.Bytes)
-	w.Progress = p.Add
+	w.Progress = func(done int64) { p.Set(done, r.Totals.Bytes) }
 	wr, err := wim.Create(f, w)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	}
 	p := o.UI.Start("append", r.Totals.Bytes)
 	defer p.Done()
-	wr, err := wim.Append(f, size, &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, Progress: p.Add})
+	wr, err := wim.Append(f, size, &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, Progress: func(done int64) { p.Set(done, r.Totals.Bytes) }})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
