@@ -54,6 +54,8 @@ func loop(t *testing.T, size int64, sector int) (device, file string) {
 	return device, file
 }
 
+const deviceSize = 400 * mib // the EFI system partition has 260 MiB, with sectors of 4096 bytes
+
 // TestDevice installs onto disks with sectors of both sizes that were full of something else, and reads all of it back: partition tables and
 // volumes by programs that nobody here wrote, and the firmware starts it.
 func TestDevice(t *testing.T) {
@@ -63,13 +65,13 @@ func TestDevice(t *testing.T) {
 		firmware Firmware
 	}{{512, BIOS}, {512, UEFI}, {4096, Auto}} {
 		t.Run(fmt.Sprintf("%d%s", tt.sector, tt.firmware), func(t *testing.T) {
-			device, file := loop(t, 1<<30, tt.sector)
+			device, file := loop(t, deviceSize, tt.sector)
 			o := &Options{Firmware: tt.firmware, Overwrite: true, UI: quiet(t)}
 			r, err := Install(context.Background(), []string{image}, device, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.DiskBytes != 1<<30 || r.Sector != tt.sector || r.Device == nil || len(r.Device.Content) == 0 {
+			if r.DiskBytes != deviceSize || r.Sector != tt.sector || r.Device == nil || len(r.Device.Content) == 0 {
 				t.Errorf("%+v %+v", r, r.Device)
 			}
 			if r.Firmware == UEFI {
@@ -188,7 +190,7 @@ func TestDeviceRefusals(t *testing.T) {
 
 // TestDeviceSource: a disk is not overwritten that the image is on.
 func TestDeviceSource(t *testing.T) {
-	device, _ := loop(t, 1<<30, 512)
+	device, _ := loop(t, 128*mib, 512)
 	image := images(t, false, "x64") + ":1"
 	if _, err := Install(context.Background(), []string{image}, device, &Options{Firmware: BIOS, Overwrite: true, UI: quiet(t)}); err != nil {
 		t.Fatal(err)
@@ -205,7 +207,7 @@ func TestDeviceSource(t *testing.T) {
 
 // TestDeviceAnswer: what is on the disk is shown, and a yes overwrites it.
 func TestDeviceAnswer(t *testing.T) {
-	device, file := loop(t, 256*mib, 512)
+	device, file := loop(t, 128*mib, 512)
 	image := images(t, false, "x64") + ":1"
 	u := ui.New(strings.NewReader(""), io.Discard, io.Discard, "en")
 	u.Yes = true

@@ -64,6 +64,12 @@ func efiStub(t *testing.T) []byte {
 // images makes a WIM of small systems, with or without a driver for pointer files, whose boot managers are stubs.
 func images(t *testing.T, driver bool, archs ...string) string {
 	t.Helper()
+	return imagesWith(t, driver, func(*winfile.Tree, string) {}, archs...)
+}
+
+// imagesWith is images of systems that were changed first.
+func imagesWith(t *testing.T, driver bool, change func(tree *winfile.Tree, arch string), archs ...string) string {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "store.wim")
 	f, err := os.Create(name)
 	if err != nil {
@@ -91,6 +97,7 @@ func images(t *testing.T, driver bool, archs ...string) string {
 		if driver {
 			addFilter(t, tree)
 		}
+		change(tree, arch)
 		if err := w.AddImage(context.Background(), tree, wim.ImageInfo{Name: arch}); err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +111,20 @@ func images(t *testing.T, driver bool, archs ...string) string {
 // addFilter registers the driver for pointer files in a system, as its user would have done.
 func addFilter(t *testing.T, tree *winfile.Tree) {
 	t.Helper()
+	changeSystem(t, tree, func(k func(string) regKey) error {
+		return errors.Join(k(`Services\WofAdk`).SetDWord("Type", 2), k(`Services\WofAdk`).SetDWord("Start", 0))
+	})
+}
+
+// regKey is what tests do with registry keys.
+type regKey interface {
+	SetDWord(name string, n uint32) error
+	SetSZ(name, s string) error
+}
+
+// changeSystem changes keys of the current control set.
+func changeSystem(t *testing.T, tree *winfile.Tree, change func(key func(path string) regKey) error) {
+	t.Helper()
 	const system = "Windows/System32/config/SYSTEM"
 	h, err := winsys.OpenHive(tree, system)
 	if err != nil {
@@ -113,11 +134,14 @@ func addFilter(t *testing.T, tree *winfile.Tree) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := h.Root().Create(set + `\Services\WofAdk`)
+	err = change(func(path string) regKey {
+		k, err := h.Root().Create(set + `\` + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	})
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(k.SetDWord("Type", 2), k.SetDWord("Start", 0)); err != nil {
 		t.Fatal(err)
 	}
 	b, err := h.Bytes()
@@ -279,12 +303,9 @@ func checkDrive(t *testing.T, main *winfile.Tree, d *disk.Disk, r *Result) {
 	}
 }
 
-// TestCompact makes a disk of compact files of a system that says that it is Windows 10, and reads every file back.
-func TestCompact(t *testing.T) {
-	tree, err := sample.Tree(sample.Options{Programs: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
+// makeTen has a system say that it is Windows 10, of a build that is Windows 11.
+func makeTen(t *testing.T, tree *winfile.Tree) {
+	t.Helper()
 	const software = "Windows/System32/config/SOFTWARE"
 	h, err := winsys.OpenHive(tree, software)
 	if err != nil {
@@ -302,6 +323,15 @@ func TestCompact(t *testing.T) {
 		t.Fatal(err)
 	}
 	replaceData(tree.Lookup(software), b)
+}
+
+// TestCompact makes a disk of compact files of a system that says that it is Windows 10, and reads every file back.
+func TestCompact(t *testing.T) {
+	tree, err := sample.Tree(sample.Options{Programs: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeTen(t, tree)
 	wimFile := filepath.Join(t.TempDir(), "ten.wim")
 	f, err := os.Create(wimFile)
 	if err != nil {

@@ -233,11 +233,11 @@ func withData(old *winfile.Info, b []byte) *winfile.Info {
 // bootFolders are what a boot manager on a BIOS has beside it, and where an image has it.
 var bootFolders = [][2]string{{"Boot/PCAT", "Boot"}, {"Boot/Fonts", "Boot/Fonts"}, {"Boot/Resources", "Boot/Resources"}}
 
-// addBootFiles puts the boot manager that the system brings into its volume's root, unless a plain one is there, and a boot store with
-// the system as its one entry.
+// addBootFiles puts the boot manager that the system brings into its volume's root, or leaves the one there where it brings none, and a
+// boot store with the system as its one entry.
 func (s *system) addBootFiles(title string) error {
-	if e := s.tree.Root.Child("bootmgr"); e == nil || s.backing[e.Info] != nil {
-		if err := s.copyBootFiles(); err != nil {
+	if err := s.copyBootFiles(); err != nil {
+		if e := s.tree.Root.Child("bootmgr"); e == nil || s.backing[e.Info] != nil {
 			return err
 		}
 	}
@@ -263,13 +263,15 @@ func (s *system) addBootFiles(title string) error {
 	return nil
 }
 
+// copyBootFiles copies the boot manager and all that it has beside it, or nothing.
 func (s *system) copyBootFiles() error {
 	top := s.facts.Folder + "/"
 	manager := s.bootFile(top + "Boot/PCAT/bootmgr")
 	if manager == nil {
 		return &fs.PathError{Op: "boot manager", Path: top + "Boot/PCAT/bootmgr", Err: fs.ErrNotExist}
 	}
-	s.put("bootmgr", manager)
+	files := map[string]*winfile.Info{"bootmgr": manager}
+	order := []string{"bootmgr"}
 	for _, f := range bootFolders {
 		dir := s.tree.Lookup(top + f[0])
 		if dir == nil {
@@ -287,8 +289,12 @@ func (s *system) copyBootFiles() error {
 			if f[0] == "Boot/PCAT" && winfile.EqualFold(path, "bootnxt") {
 				to = "BOOTNXT"
 			}
-			s.put(to, info)
+			files[to] = info
+			order = append(order, to)
 		}
+	}
+	for _, to := range order {
+		s.put(to, files[to])
 	}
 	return nil
 }
