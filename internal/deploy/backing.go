@@ -66,7 +66,7 @@ func layersOf(s *source.Source, at wof.Location, overlay *wof.Overlay, u *ui.UI)
 			return nil, unusable
 		}
 		if unusable != nil {
-			u.Warn("%v", unusable)
+			u.Warn("%s", unusable.Error())
 			list = append(list, backing{wim: l.WIM, unusable: true})
 			continue
 		}
