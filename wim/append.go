@@ -42,6 +42,8 @@ func (w *Writer) adopt(r *Reader) error {
 	switch {
 	case r.ReadOnly() && !w.opts.Unlock:
 		return errors.New("wim: the file is marked read-only")
+	case r.pipable:
+		return errors.New("wim: a pipable WIM cannot be changed in place; write it anew")
 	case r.hdr.Of > 1:
 		return fmt.Errorf("wim: part %d of %d of a split WIM cannot be changed; join the parts first", r.hdr.Part, r.hdr.Of)
 	case r.hdr.Version != versionPlain:

@@ -201,5 +201,5 @@ func (d *decoder) expandFrom(res *resource, span []byte, off int64) ([]byte, err
 		return stored, nil
 	}
 	p := d.buffer(res.size)
-	return p, d.expand(res, newLayout(res.size, int64(d.r.hdr.ChunkSize)), p, stored)
+	return p, d.expand(res, d.r.layout(res.size), p, stored)
 }

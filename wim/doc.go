@@ -33,9 +33,19 @@
 // A row of blob table entries with the solid flag has the solid resources and the blobs, whose offsets count through the plain
 // bytes of all resources of the row.
 //
-// A delta WIM lacks blobs that another WIM has; [Reader.Reference] brings them together.
+// LZMS and solid resources are read and not written yet.
 //
-// LZMS and solid resources are read and not written yet. Split and pipable WIMs are not read yet.
+// A delta WIM lacks blobs that another WIM has; [Reader.Reference] brings them together. A split WIM (.swm) is a set of files, each with its
+// own header and blob table; the metadata is in the first: [OpenSet] reads it, [Split] writes it.
+//
+// A pipable WIM, which wimlib invented, can be written and read front to back. Its first header has no places; the last 208 bytes are a
+// complete one. XML data and metadata precede the contents, and each resource tells of itself:
+//
+//	0x00  magic u64 0x2b9b9ba2443db9d8, plain size u64, SHA-1, flags u32
+//	      compressed: stored size u32 and chunk …, then the chunk table
+//	      else: plain bytes
+//
+// [WritePipe] writes this form, [PipeReader] reads it from a pipe, and a Reader reads it from a file.
 //
 // Sources: Microsoft, "Windows Imaging File Format (WIM)", 2007; for what that text lacks (tagged items, stream placement,
 // solid resources), wimlib 1.14.5 and files written by DISM.

@@ -5,6 +5,9 @@ import "husk/winfile"
 // write appends what a task made. It runs in order, one at a time.
 func (p *pipeline) write(res *result) error {
 	w := p.w
+	if res.group && w.pipable {
+		return p.pipeGroup(res)
+	}
 	if res.group {
 		return p.writeGroup(res)
 	}
@@ -14,6 +17,9 @@ func (p *pipeline) write(res *result) error {
 	if res.dup || known && res.item.metadata == nil {
 		w.stats.Duplicates++
 		return nil
+	}
+	if w.pipable {
+		return p.pipeSmall(res)
 	}
 	off := w.out.pos()
 	if err := w.out.write(res.stored); err != nil {
@@ -58,14 +64,29 @@ func (w *Writer) enter(e *tableEntry) {
 // the blob.
 type largeWrite struct {
 	layout
-	off     int64 // in the file
-	chunkAt int64 // from the end of the table
-	chunkNo int64
-	part    []byte // of the table, not yet written
-	partAt  int64
+	off       int64 // in the file
+	chunkNext int64 // from the end of the table
+	chunkNo   int64
+	part      []byte // of the table, not yet written
+	partAt    int64
 }
 
 const tablePart = 1 << 16
+
+// addChunks adds chunks of these sizes to the table.
+func (g *largeWrite) addChunks(sizes []int32) {
+	for _, n := range sizes {
+		if g.chunkNo > 0 {
+			if g.width == 4 {
+				g.part = le.AppendUint32(g.part, uint32(g.chunkNext))
+			} else {
+				g.part = le.AppendUint64(g.part, uint64(g.chunkNext))
+			}
+		}
+		g.chunkNo++
+		g.chunkNext += int64(n)
+	}
+}
 
 func (p *pipeline) writeGroup(res *result) error {
 	w := p.w
@@ -81,17 +102,7 @@ func (p *pipeline) writeGroup(res *result) error {
 		}
 		p.writing = g
 	}
-	for _, n := range res.sizes {
-		if g.chunkNo > 0 {
-			if g.width == 4 {
-				g.part = le.AppendUint32(g.part, uint32(g.chunkAt))
-			} else {
-				g.part = le.AppendUint64(g.part, uint64(g.chunkAt))
-			}
-		}
-		g.chunkNo++
-		g.chunkAt += int64(n)
-	}
+	g.addChunks(res.sizes)
 	if err := w.out.write(res.stored); err != nil {
 		return err
 	}
@@ -115,7 +126,7 @@ func (p *pipeline) writeGroup(res *result) error {
 		p.addResource(it, res.hash, g.off, it.b.Size, false)
 		return nil
 	}
-	stored := g.table + g.chunkAt
+	stored := g.table + g.chunkNext
 	if stored < it.b.Size {
 		p.addResource(it, res.hash, g.off, stored, true)
 		return nil

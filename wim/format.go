@@ -24,6 +24,10 @@ const (
 
 	flagsOffset = 0x10 // of header.Flags
 
+	pipeMagic      = 0x2b9b9ba2443db9d8 // starts what stands before a resource of a pipable WIM
+	pipeHeaderSize = 40                 // pipeMagic, plain size u64, SHA-1, resourceFlags u32
+	pipeChunkSize  = 4                  // stored size u32, before each chunk of a pipable WIM
+
 	resourceSizeLog = 56 // bits of the stored size in resourceHeader.StoredFlags
 )
 
@@ -130,9 +134,7 @@ func (h *header) codec() Codec {
 // check reports the first field that a reader cannot work with, and its offset.
 func (h *header) check() (off int64, err error) {
 	switch {
-	case h.Magic == magicPipable:
-		return 0, fmt.Errorf("pipable WIM: %w", errors.ErrUnsupported)
-	case h.Magic != magic:
+	case h.Magic != magic && h.Magic != magicPipable:
 		return 0, fmt.Errorf("magic %q, want %q", h.Magic[:], magic[:])
 	case h.Size != headerSize:
 		return 8, fmt.Errorf("header size %d, want %d", h.Size, headerSize)
@@ -150,7 +152,7 @@ func (h *header) check() (off int64, err error) {
 			return 0x14, err
 		}
 	}
-	if h.BlobTable.zero() && h.XML.zero() {
+	if h.BlobTable.zero() && h.XML.zero() && h.Magic != magicPipable {
 		return 0x30, errors.New("no blob table and no XML data: writing was never finished")
 	}
 	return 0, nil

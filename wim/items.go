@@ -139,7 +139,7 @@ func (w *Writer) storedForm(b *winfile.Blob) (stored *winfile.Blob, packed bool)
 
 // sameForm reports whether resources of r can be resources of w as they are.
 func (w *Writer) sameForm(r *Reader) bool {
-	return r.codec == w.codec && (w.codec == None || int64(r.hdr.ChunkSize) == w.chunk)
+	return r.codec == w.codec && r.pipable == w.pipable && (w.codec == None || int64(r.hdr.ChunkSize) == w.chunk)
 }
 
 // checkCopies compares the SHA-1 of the blobs that are going to be copied as they are stored.

@@ -13,7 +13,7 @@ import (
 
 // RawBlob returns the content of a blob of one of r's trees as its bytes are in the file: the chunk table and the chunks, compressed with r's
 // codec and chunk size ([Reader.Codec], [Reader.ChunkSize]). It is a blob in its own right, of the stored size and without a SHA-1,
-// that needs no decompression to be copied. What is in a solid resource, or stored uncompressed, has no such form, nor what is in a
+// that needs no decompression to be copied. Pipable WIMs have another form. What is in a solid resource, or stored uncompressed, has no such form, nor what is in a
 // reference of r of another codec or chunk size.
 func (r *Reader) RawBlob(b *winfile.Blob) (*winfile.Blob, bool) {
 	o := r.holder(b)
@@ -21,7 +21,7 @@ func (r *Reader) RawBlob(b *winfile.Blob) (*winfile.Blob, bool) {
 	if err != nil || res.solid != nil || !res.compressed || o.readable(res) != nil {
 		return nil, false
 	}
-	if o.codec != r.codec || o.hdr.ChunkSize != r.hdr.ChunkSize {
+	if o.pipable || o.codec != r.codec || o.hdr.ChunkSize != r.hdr.ChunkSize {
 		return nil, false
 	}
 	return &winfile.Blob{Size: res.stored, Order: res.off, Content: (*rawContent)(o), Ref: res}, true

@@ -24,6 +24,8 @@ type Reader struct {
 	hdr    header
 	codec  Codec
 
+	pipable bool
+
 	blobs     []winfile.Blob // Ref is the element of resources with the same index
 	resources []resource
 	index     map[winfile.SHA1]int32
@@ -105,11 +107,13 @@ func (r *Reader) readHeader() error {
 	if err != nil {
 		return &FormatError{"header", 0, err}
 	}
-	if _, err := binary.Decode(b, le, &r.hdr); err != nil {
-		panic("wim: internal error: " + err.Error())
+	if r.hdr, err = parseHeader(b, 0); err != nil {
+		return err
 	}
-	if off, err := r.hdr.check(); err != nil {
-		return &FormatError{"header", off, err}
+	if r.hdr.Magic == magicPipable {
+		if err := r.readLastHeader(); err != nil {
+			return err
+		}
 	}
 	for _, part := range []struct {
 		what string
@@ -123,6 +127,39 @@ func (r *Reader) readHeader() error {
 			return &FormatError{"header: " + part.what, part.at, fmt.Errorf("flags %#x, want an uncompressed resource", part.h.flags())}
 		}
 	}
+	return nil
+}
+
+// parseHeader checks the header at off.
+func parseHeader(b []byte, off int64) (h header, err error) {
+	if _, err := binary.Decode(b, le, &h); err != nil {
+		panic("wim: internal error: " + err.Error())
+	}
+	if at, err := h.check(); err != nil {
+		return h, &FormatError{"header", off + at, err}
+	}
+	return h, nil
+}
+
+// readLastHeader reads the header of a pipable WIM that is complete: the one at its end, as the first one cannot know the places.
+func (r *Reader) readLastHeader() error {
+	r.pipable = true
+	off := r.size - headerSize
+	if off < headerSize {
+		return &FormatError{"header", 0, fmt.Errorf("pipable WIM of %d bytes", r.size)}
+	}
+	b, err := ondisk.ReadAt(r.r, off, headerSize, headerSize)
+	if err != nil {
+		return &FormatError{"last header", off, err}
+	}
+	h, err := parseHeader(b, off)
+	switch {
+	case err != nil:
+		return err
+	case h.Magic != magicPipable || h.GUID != r.hdr.GUID || h.BlobTable.zero() || h.XML.zero():
+		return &FormatError{"last header", off, errors.New("no header of this pipable WIM: it is not complete")}
+	}
+	r.hdr = h
 	return nil
 }
 
@@ -225,6 +262,9 @@ func (r *Reader) readXML() error {
 	}
 	return nil
 }
+
+// Pipable reports whether the file is of the form that can be written to and read from a pipe, which wimlib and husk know.
+func (r *Reader) Pipable() bool { return r.pipable }
 
 // GUID identifies the file; pointer files refer to it.
 func (r *Reader) GUID() guid.GUID { return r.hdr.GUID }

@@ -222,15 +222,6 @@ func TestReadsWimlib(t *testing.T) {
 	}
 }
 
-func TestPipableIsUnsupported(t *testing.T) {
-	dir := writeFolder(t, map[string][]byte{"a": prose(1, 100000)})
-	name := filepath.Join(t.TempDir(), "a.wim")
-	reftool.Run(t, "wimlib-imagex", "capture", dir, name, "--pipable")
-	if _, err := Open(name); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("%v, want ErrUnsupported", err)
-	}
-}
-
 func TestBlobReaderAt(t *testing.T) {
 	for _, args := range [][]string{
 		{"--compress=xpress", "--chunk-size=4K"},

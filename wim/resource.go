@@ -64,6 +64,35 @@ type layout struct {
 	chunks int64
 	width  int64 // bytes per table entry
 	table  int64 // bytes
+	prefix int64 // bytes before each chunk: 4 in a pipable WIM, whose tables are behind the chunks, else 0
+}
+
+// layout is the geometry of a compressed resource of r.
+func (r *Reader) layout(size int64) layout {
+	l := newLayout(size, int64(r.hdr.ChunkSize))
+	if r.pipable {
+		l.prefix = pipeChunkSize
+	}
+	return l
+}
+
+// end is where the chunks of a resource of so many stored bytes end, as the chunk table counts.
+func (l *layout) end(stored int64) int64 { return stored - l.table - l.prefix*l.chunks }
+
+// tableAt is the offset of the chunk table in a resource of so many stored bytes.
+func (l *layout) tableAt(stored int64) int64 {
+	if l.prefix > 0 {
+		return stored - l.table
+	}
+	return 0
+}
+
+// chunkAt is the offset in its resource of chunk i, which the chunk table has at off.
+func (l *layout) chunkAt(i, off int64) int64 {
+	if l.prefix > 0 {
+		return off + (i+1)*l.prefix
+	}
+	return l.table + off
 }
 
 func newLayout(size, chunk int64) layout {
@@ -89,9 +118,9 @@ func (d *decoder) readable(res *resource) error {
 	case d.r.hdr.ChunkSize > maxDecodedChunk:
 		return fmt.Errorf("chunks of %d bytes, want at most %d: %w", d.r.hdr.ChunkSize, maxDecodedChunk, errors.ErrUnsupported)
 	}
-	l := newLayout(res.size, int64(d.r.hdr.ChunkSize))
-	if res.stored <= l.table || l.chunks > 1<<50 {
-		return fmt.Errorf("%d stored bytes, want more than the %d of the chunk table", res.stored, l.table)
+	l := d.r.layout(res.size)
+	if l.chunks > 1<<50 || l.end(res.stored) <= 0 {
+		return fmt.Errorf("%d stored bytes, want more than the %d of the chunk table", res.stored, l.table+l.prefix*l.chunks)
 	}
 	return nil
 }
@@ -108,12 +137,12 @@ func (d *decoder) read(res *resource, off int64, dst []byte) error {
 	if !res.compressed {
 		return d.readFull(res, dst, res.off+off)
 	}
-	l := newLayout(res.size, int64(d.r.hdr.ChunkSize))
+	l := d.r.layout(res.size)
 	first := off / l.chunk
 	last := first + (int64(len(dst))+l.chunk-1)/l.chunk
 	if first == 0 && last == l.chunks && d.tableShift == 0 { // all of it: one read
-		if res.stored > l.table+res.size {
-			return d.errorAt(res, res.off, fmt.Errorf("%d stored bytes, want at most %d", res.stored, l.table+res.size))
+		if most := l.table + l.prefix*l.chunks + res.size; res.stored > most {
+			return d.errorAt(res, res.off, fmt.Errorf("%d stored bytes, want at most %d", res.stored, most))
 		}
 		d.stored = grow(d.stored, res.stored)
 		if err := d.readFull(res, d.stored, res.off); err != nil {
@@ -123,15 +152,15 @@ func (d *decoder) read(res *resource, off int64, dst []byte) error {
 	}
 	from, to := max(first, 1), min(last+1, l.chunks)
 	d.stored = grow(d.stored, (to-from)*l.width)
-	if err := d.readFull(res, d.stored, res.off+d.tableShift+(from-1)*l.width); err != nil {
+	if err := d.readFull(res, d.stored, res.off+d.tableShift+l.tableAt(res.stored)+(from-1)*l.width); err != nil {
 		return err
 	}
 	if err := d.parseTable(res, l, first, last, d.stored); err != nil {
 		return err
 	}
 	start, end := d.offsets[0], d.offsets[len(d.offsets)-1]
-	d.stored = grow(d.stored, end-start)
-	if err := d.readFull(res, d.stored, res.off+l.table+start); err != nil {
+	d.stored = grow(d.stored, end-start+l.prefix*(last-first-1))
+	if err := d.readFull(res, d.stored, res.off+l.chunkAt(first, start)); err != nil {
 		return err
 	}
 	return d.chunks(res, l, first, dst, d.stored)
@@ -139,10 +168,11 @@ func (d *decoder) read(res *resource, off int64, dst []byte) error {
 
 // expand decodes all of res, whose stored bytes are at hand.
 func (d *decoder) expand(res *resource, l layout, dst, stored []byte) error {
-	if err := d.parseTable(res, l, 0, l.chunks, stored[:l.table]); err != nil {
+	at := l.tableAt(int64(len(stored)))
+	if err := d.parseTable(res, l, 0, l.chunks, stored[at:at+l.table]); err != nil {
 		return err
 	}
-	return d.chunks(res, l, 0, dst, stored[l.table+d.offsets[0]:])
+	return d.chunks(res, l, 0, dst, stored[l.chunkAt(0, 0):])
 }
 
 // parseTable sets offsets to the starts of chunks first to last-1 and the end of the last. table has the entries of
@@ -160,10 +190,10 @@ func (d *decoder) parseTable(res *resource, l layout, first, last int64, table [
 		}
 	}
 	if last == l.chunks {
-		d.offsets = append(d.offsets, res.stored-l.table)
+		d.offsets = append(d.offsets, l.end(res.stored))
 	}
-	if end := d.offsets[len(d.offsets)-1]; end < 0 || end > res.stored-l.table {
-		return d.errorAt(res, res.off, fmt.Errorf("chunk table: chunk %d at %d, want at most %d", last, end, res.stored-l.table))
+	if end := d.offsets[len(d.offsets)-1]; end < 0 || end > l.end(res.stored) {
+		return d.errorAt(res, res.off, fmt.Errorf("chunk table: chunk %d at %d, want at most %d", last, end, l.end(res.stored)))
 	}
 	for i := range d.offsets[1:] {
 		start, end := d.offsets[i], d.offsets[i+1]
@@ -182,13 +212,14 @@ func (d *decoder) chunks(res *resource, l layout, first int64, dst, stored []byt
 	for i := range d.offsets[1:] {
 		out := dst[:min(l.chunk, int64(len(dst)))]
 		dst = dst[len(out):]
-		in := stored[d.offsets[i]-base : d.offsets[i+1]-base]
+		skip := l.prefix*int64(i) - base
+		in := stored[d.offsets[i]+skip : d.offsets[i+1]+skip]
 		if len(in) == len(out) {
 			copy(out, in)
 			continue
 		}
 		if err := d.codec.Decompress(out, in); err != nil {
-			return d.errorAt(res, res.off+l.table+d.offsets[i], fmt.Errorf("chunk %d: %w", first+int64(i), err))
+			return d.errorAt(res, res.off+l.chunkAt(first+int64(i), d.offsets[i]), fmt.Errorf("chunk %d: %w", first+int64(i), err))
 		}
 	}
 	return nil

@@ -1,10 +1,9 @@
 package wim
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
+	"crypto/sha1"
 	"fmt"
 	"slices"
 	"strconv"
@@ -74,6 +73,10 @@ func (w *Writer) writeTables(h *header) (err error) {
 // writeXML writes the XML data of all images.
 func (w *Writer) writeXML() (resourceHeader, error) {
 	w.setTotalBytes(w.out.pos())
+	return w.writeImagesXML()
+}
+
+func (w *Writer) writeImagesXML() (resourceHeader, error) {
 	root := *w.xml
 	root.children = slices.Clone(root.children)
 	for n, i := range w.images {
@@ -88,7 +91,13 @@ func (w *Writer) writeXML() (resourceHeader, error) {
 }
 
 func (w *Writer) writePlain(b []byte, flags resourceFlags) (resourceHeader, error) {
-	off, n := w.out.pos(), int64(len(b))
+	n := int64(len(b))
+	if w.pipable {
+		if err := w.pipeHeader(sha1.Sum(b), n, flags); err != nil {
+			return resourceHeader{}, err
+		}
+	}
+	off := w.out.pos()
 	return newResourceHeader(off, n, n, flags), w.out.write(b)
 }
 
@@ -147,10 +156,6 @@ func (w *Writer) writeIntegrity(end int64) (resourceHeader, error) {
 }
 
 func (w *Writer) writeHeader() error {
-	var b bytes.Buffer
-	if err := binary.Write(&b, le, &w.hdr); err != nil {
-		panic("wim: internal error: " + err.Error())
-	}
-	_, err := w.f.WriteAt(b.Bytes(), 0)
+	_, err := w.f.WriteAt(encodeHeader(&w.hdr), 0)
 	return err
 }

@@ -59,17 +59,19 @@ type Stats struct {
 // concurrent use. Nothing counts before Close: until then, a file that is appended to shows its old images, and a new one is
 // not valid.
 type Writer struct {
-	f      WriteTarget
-	opts   WriterOptions
-	codec  Codec
-	chunk  int64 // 0 if codec is None
-	hdr    header
-	xml    *element // WIM, without its IMAGE elements
-	table  map[winfile.SHA1]*tableEntry
-	order  []*tableEntry      // in the order of the file
-	sizes  map[int64]struct{} // of large blobs in the table
-	images []*writerImage
-	boot   int // number of the image that boots; 0 if none does
+	f     WriteTarget
+	opts  WriterOptions
+	codec Codec
+	chunk int64 // 0 if codec is None
+
+	pipable bool
+	hdr     header
+	xml     *element // WIM, without its IMAGE elements
+	table   map[winfile.SHA1]*tableEntry
+	order   []*tableEntry      // in the order of the file
+	sizes   map[int64]struct{} // of large blobs in the table
+	images  []*writerImage
+	boot    int // number of the image that boots; 0 if none does
 
 	out       *appender
 	start     int64 // end of the old file, 0 for a new one
@@ -107,6 +109,21 @@ func Create(f WriteTarget, opts *WriterOptions) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.setForm(); err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, err
+	}
+	if err := w.writeHeader(); err != nil {
+		return nil, err
+	}
+	w.out = &appender{f: f, at: headerSize}
+	return w, nil
+}
+
+// setForm decides on the codec and the header of a new file.
+func (w *Writer) setForm() error {
 	if w.opts.Codec == Auto {
 		w.opts.Codec = XPRESS
 	}
@@ -116,12 +133,12 @@ func Create(f WriteTarget, opts *WriterOptions) (*Writer, error) {
 			w.chunk = 32768
 		}
 		if err := checkChunkSize(w.codec, w.chunk); err != nil {
-			return nil, fmt.Errorf("wim: %w", err)
+			return fmt.Errorf("wim: %w", err)
 		}
 	}
 	c, err := newCompressor(w.codec, w.opts.Level, w.chunk)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.release(c)
 	if w.opts.GUID == (guid.GUID{}) {
@@ -131,14 +148,7 @@ func Create(f WriteTarget, opts *WriterOptions) (*Writer, error) {
 	w.hdr = header{Magic: magic, Size: headerSize, Version: versionPlain, Flags: codecFlags(w.codec) | flagInProgress,
 		ChunkSize: uint32(w.chunk), GUID: w.opts.GUID, Part: 1, Of: 1}
 	w.xml = &element{name: "WIM"}
-	if err := f.Truncate(0); err != nil {
-		return nil, err
-	}
-	if err := w.writeHeader(); err != nil {
-		return nil, err
-	}
-	w.out = &appender{f: f, at: headerSize}
-	return w, nil
+	return nil
 }
 
 func newWriter(f WriteTarget, opts *WriterOptions) (*Writer, error) {
