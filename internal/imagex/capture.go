@@ -458,8 +458,7 @@ func (k *call) bases(o *wim.WriterOptions, own *wim.Reader) (update *wim.Image, 
 	return r.Images()[n-1], nil
 }
 
-// update gives files that are as in an older image its contents, so that they are not read: those of the same size and written time
-// under the same path.
+// update gives files that are as in an older image its contents, so that they are not read.
 func (k *call) update(t *winfile.Tree, old *wim.Image) error {
 	if old == nil {
 		return nil
@@ -468,29 +467,6 @@ func (k *call) update(t *winfile.Tree, old *wim.Image) error {
 	if err != nil {
 		return coded(err, codeMetadata)
 	}
-	var walk func(a, b *winfile.Entry)
-	walk = func(a, b *winfile.Entry) {
-		byName := make(map[string]*winfile.Entry, len(b.Children))
-		for _, c := range b.Children {
-			byName[c.Name] = c
-		}
-		for _, c := range a.Children {
-			o := byName[c.Name]
-			if o == nil {
-				continue
-			}
-			if c.Info.IsDir() {
-				walk(c, o)
-				continue
-			}
-			x, y := c.Info, o.Info
-			if x.Data == nil || y.Data == nil || x.Data.Size != y.Data.Size || x.Written != y.Written || len(x.Streams) != len(y.Streams) ||
-				x.Attributes&winfile.AttrEncrypted != y.Attributes&winfile.AttrEncrypted {
-				continue
-			}
-			x.Data = y.Data
-		}
-	}
-	walk(t.Root, before.Root)
+	wim.Reuse(t, before)
 	return nil
 }

@@ -41,6 +41,7 @@ const (
 	codePath        = 49
 	codeRead        = 50
 	codeMissing     = 55
+	codeSplitSet    = 62
 	codeStat        = 63
 	codeEnd         = 65
 	codeUnsupported = 68
@@ -65,7 +66,7 @@ var meanings = map[int]string{
 	codeSplit: "The WIM is a part of a split one.", codeNotDir: "The path is not a directory.", codeNotEmpty: "The directory is not empty.",
 	codeNotRegular: "A path to extract is not a regular file.", codeNotWIM: "The file is not a WIM.", codeNTFS: "The NTFS volume could not be read or written.",
 	codeOpen: "A file could not be opened.", codePath: "There is no such path in the image.", codeRead: "A file could not be read.",
-	codeMissing: "The WIM lacks data that the image needs.", codeStat: "The metadata of a file could not be read.", codeEnd: "The file ends too early.",
+	codeMissing: "The WIM lacks data that the image needs.", codeSplitSet: "The parts are not those of one split WIM.", codeStat: "The metadata of a file could not be read.", codeEnd: "The file ends too early.",
 	codeUnsupported: "The operation is not supported.", codeReadOnly: "The WIM is read-only.", codeWrite: "Data could not be written.",
 	codeXML: "The XML data of the WIM is not valid.", codeBusy: "The mounted image is in use.", codeNotMounted: "No image is mounted there.",
 	codeReadConfig: "The capture configuration could not be read.",

@@ -29,6 +29,3 @@ func (k *call) exportPipable(src *wim.Reader, list []*wim.Image, f *writing, to 
 func (k *call) fromPipe() (*wim.Reader, error) {
 	return nil, fail(codeUnsupported, "pipable WIMs are not read from pipes yet")
 }
-
-func runSplit(k *call) error { return fail(codeUnsupported, "WIMs are not split yet") }
-func runJoin(k *call) error  { return fail(codeUnsupported, "WIMs are not joined yet") }
