@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,9 @@ func FromImage(i *wim.Image, r *wim.Reader, paths map[*wim.Reader]string) (*Sour
 	s.Tree = t
 	return s, nil
 }
+
+// CloseWith lets Close close c too.
+func (s *Source) CloseWith(c io.Closer) { s.closers = append(s.closers, c) }
 
 // imageTree decodes the image's tree. Blobs that the WIM lacks are looked for in the WIMs that the user named, and then in those beside it.
 func (s *Source) imageTree(o *Options) error {

@@ -1,6 +1,6 @@
-// Package source opens whatever a user names as FILE[:IMAGE]: a WIM image, a folder, an ISO image or a WIM image on it, or the NTFS
-// volume of a VHD, disk image, block device or bare volume. Pointer files of a volume are resolved through the WIMs that its WimOverlay.dat names, so that
-// the tree is that of the system itself.
+// Package source opens whatever a user names as FILE[:IMAGE]: a WIM image, a folder, a point of a store (STORE:POINT), an ISO image or a WIM
+// image on it, or the NTFS volume of a VHD, disk image, block device or bare volume. Pointer files of a volume are resolved through the WIMs
+// that its WimOverlay.dat names, so that the tree is that of the system itself.
 package source
 
 import (
@@ -118,6 +118,9 @@ func (s *Source) Name() string {
 	return filepath.Base(abs)
 }
 
+// OpenPoint opens STORE:POINT, a point of a store that is a folder. Package store, which knows what that is, sets it.
+var OpenPoint func(ctx context.Context, dir, point string) (*Source, error)
+
 // Open opens a source and makes its tree.
 func Open(ctx context.Context, spec string, o *Options) (_ *Source, err error) {
 	if o == nil {
@@ -138,6 +141,9 @@ func Open(ctx context.Context, spec string, o *Options) (_ *Source, err error) {
 	case st.IsDir():
 		s.Kind = Folder
 		if selector != "" {
+			if OpenPoint != nil {
+				return OpenPoint(ctx, path, selector)
+			}
 			return nil, fmt.Errorf("%s is a folder and has no image %q", path, selector)
 		}
 		return s, s.openFolder(ctx, o)

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"husk/internal/deploy"
 	"husk/internal/ui"
+	"husk/wof"
 )
 
 // Latest is the word for the newest point of a system.
@@ -143,3 +145,20 @@ func dateEnd(s string) (time.Time, bool) {
 	}
 	return time.Time{}, false
 }
+
+// Location is where the WIM of a point will be when the system starts: as the user's words have it (see deploy.Location), or else as
+// husk.toml has it for the folder, or else where it lies now.
+func (s *Store) Location(p *Point, disk, path string) (wof.Location, error) {
+	if b := s.cat.Boot; b != nil {
+		if disk == "" {
+			disk = b.Disk
+		}
+		if path == "" && b.Path != "" {
+			path = strings.TrimRight(b.Path, `\/`) + `\` + p.Layer.File
+		}
+	}
+	return deploy.Location(disk, path, p.Layer.Path)
+}
+
+// Boot is where the folder is when its systems start, nil if husk.toml does not tell.
+func (s *Store) Boot() *BootPlace { return s.cat.Boot }

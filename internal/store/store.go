@@ -78,6 +78,28 @@ type Point struct {
 // String is SYSTEM@NAME.
 func (p *Point) String() string { return p.System + "@" + p.Name }
 
+func init() {
+	source.OpenPoint = openPoint
+}
+
+// openPoint opens STORE:POINT as a source of its own.
+func openPoint(ctx context.Context, dir, spec string) (*source.Source, error) {
+	s, err := Open(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.Point(spec)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	in, err := s.Source(ctx, p)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	in.CloseWith(s)
+	return in, nil
+}
+
 // OpenOptions tunes Open; nil is right.
 type OpenOptions struct {
 	UI *ui.UI // for progress and notes; may be nil

@@ -184,3 +184,25 @@ func (s *Store) Sizes(ctx context.Context) (*Sizes, error) {
 	}
 	return z, nil
 }
+
+// LayersOf tells what of the contents of a point each layer has.
+func (s *Store) LayersOf(p *Point) (map[*Layer]Size, error) {
+	t, err := p.Image.Tree()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", p.Layer.Path, p, err)
+	}
+	list := make(map[*Layer]Size)
+	seen := make(map[winfile.SHA1]struct{})
+	for h := range contents(t) {
+		if _, ok := seen[h]; ok {
+			continue
+		}
+		seen[h] = struct{}{}
+		if l, stored, plain := s.locate(h); l != nil {
+			z := list[l]
+			z.add(plain, stored)
+			list[l] = z
+		}
+	}
+	return list, nil
+}
