@@ -110,6 +110,7 @@ var (
 	HypervisorSettingsID  = id("7ff607e0-4395-11db-b0de-0800200c9a66")
 	EMSSettingsID         = id("0ce4991b-e6b3-4b16-b23c-5e0d9250e5d9")
 	DebuggerSettingsID    = id("4636856e-540f-4170-a130-a84776f4c654")
+	KernelDebuggerID      = id("313e8eed-7098-4586-a9bf-309c61f8d449")
 	BadMemoryID           = id("5189b25c-5558-4bf2-bca4-289b11bd29e2")
 	RAMDiskOptionsID      = id("ae5534e0-a924-466c-b836-758539a3ee3a")
 )
@@ -125,6 +126,7 @@ var aliases = map[guid.GUID]string{
 	HypervisorSettingsID:  "{hypervisorsettings}",
 	EMSSettingsID:         "{emssettings}",
 	DebuggerSettingsID:    "{dbgsettings}",
+	KernelDebuggerID:      "{kerneldbgsettings}",
 	BadMemoryID:           "{badmemory}",
 	RAMDiskOptionsID:      "{ramdiskoptions}",
 }

@@ -51,6 +51,9 @@ func NewMenu(m Menu) (*Store, error) {
 	if m.EFI {
 		b.text(PathElement, `\EFI\Microsoft\Boot\bootmgfw.efi`)
 	}
+	if m.Release == Windows8 {
+		b.integer(integrityServices, 1)
+	}
 	b.object(MemoryDiagnosticID, MemoryDiagnostic)
 	b.device(DeviceElement, m.Device)
 	b.text(PathElement, pick(m.EFI, `\EFI\Microsoft\Boot\memtest.efi`, `\boot\memtest.exe`))
@@ -231,19 +234,29 @@ func (s *Store) addEntry(g guid.GUID) error {
 		return err
 	}
 	if _, err := manager.Element(DefaultElement); errors.Is(err, fs.ErrNotExist) {
-		return manager.SetObject(DefaultElement, g)
+		return s.SetDefault(g)
 	}
 	return nil
 }
 
-// SetDefault makes an entry the one that starts when nobody chooses.
+// SetDefault makes an entry the one that starts when nobody chooses. What resumes it from hibernation is what the boot manager looks at.
 func (s *Store) SetDefault(g guid.GUID) error {
-	if _, err := s.Object(g); err != nil {
+	entry, err := s.Object(g)
+	if err != nil {
 		return err
 	}
 	manager, err := s.Object(BootManagerID)
 	if err != nil {
 		return err
+	}
+	if entry.Type == OSLoader {
+		if resume, err := entry.Element(resumeObject); err == nil {
+			if id, err := resume.Object(); err == nil {
+				if err := manager.SetObject(resumeObjectOfMenu, id); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return manager.SetObject(DefaultElement, g)
 }
