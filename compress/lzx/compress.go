@@ -62,7 +62,7 @@ func newEffort(window int, level Level) effort {
 	case level == Best:
 		return effort{tree: true, depth: 64, nice: 128, passes: 3, pieces: 768, neutral: true}
 	case window == minWindow:
-		return effort{depth: 16, nice: 32, passes: 1, pieces: 768}
+		return effort{depth: 24, nice: 32, passes: 1, pieces: 768}
 	}
 	return effort{tree: true, depth: 16, nice: 48, passes: 1, pieces: 768}
 }
