@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,6 +155,9 @@ func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.
 		}
 		tried = append(tried, fmt.Sprintf("%s has GUID %s", path, guid.GUID(r.GUID())))
 		r.Close()
+	}
+	if r := s.onVolume(context.Background(), entry.Location.Path, entry.GUID); r != nil {
+		return r, s.Path + ":" + entry.Location.Path, nil
 	}
 	if r, path := byGUID(entry.GUID, s.foldersFor(entry.Location.Path)); r != nil {
 		s.closers = append(s.closers, r)
