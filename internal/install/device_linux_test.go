@@ -188,6 +188,32 @@ func TestDeviceRefusals(t *testing.T) {
 	}
 }
 
+// TestDeviceDamagedImage: contents that do not read are found before the device is touched.
+func TestDeviceDamagedImage(t *testing.T) {
+	device, file := loop(t, 128*mib, 512)
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wimFile := images(t, false, "x64")
+	b, err := os.ReadFile(wimFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)/2:], bytes.Repeat([]byte{0xa5}, 20000)) // contents; metadata and tables are at the end
+	if err := os.WriteFile(wimFile, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u := quiet(t)
+	_, err = Install(context.Background(), []string{wimFile + ":1"}, device, &Options{Firmware: BIOS, Overwrite: true, UI: u})
+	if err == nil || !strings.Contains(u.HintOf(err), "was not touched") {
+		t.Errorf("%v, hint %q", err, u.HintOf(err))
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the disk was changed, %v", err)
+	}
+}
+
 // TestDeviceSource: a disk is not overwritten that the image is on.
 func TestDeviceSource(t *testing.T) {
 	device, _ := loop(t, 128*mib, 512)

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"husk/guid"
-	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/internal/winsys"
 )
@@ -16,12 +15,8 @@ import (
 func (b *builder) chooseBoot(ctx context.Context) error {
 	b.boot = slices.MaxFunc(b.r.Systems, b.compareBoot)
 	if b.o.BootFiles != "" {
-		src, err := source.Open(ctx, b.o.BootFiles, &source.Options{Warn: b.o.UI.Warn})
+		src, err := b.openImage(ctx, b.o.BootFiles)
 		if err != nil {
-			return err
-		}
-		b.bootSrc = src
-		if err := b.apart(src); err != nil {
 			return err
 		}
 		facts, err := winsys.Read(src.Tree)

@@ -12,6 +12,7 @@ import (
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/internal/winsys"
+	"husk/regf"
 )
 
 // open opens the images and reads what they say of themselves.
@@ -20,29 +21,30 @@ func (b *builder) open(ctx context.Context, images []string) error {
 		return ui.Usage(errors.New("several systems on one disk need --mode=wimboot: each gets a VHD of its own"))
 	}
 	for _, image := range images {
-		s, err := source.Open(ctx, image, &source.Options{Warn: b.o.UI.Warn})
+		s, err := b.openImage(ctx, image)
 		if err != nil {
 			return err
 		}
 		sys := &System{Image: image, source: s, ids: [2]guid.GUID{guid.New(), guid.New()}}
 		b.r.Systems = append(b.r.Systems, sys)
-		if err := b.apart(s); err != nil {
-			return err
-		}
-		if sys.facts, err = winsys.Read(s.Tree); err != nil {
-			return fmt.Errorf("%s: %w", image, err)
+		if sys.facts, err = winsys.Read(s.Tree); errors.Is(err, regf.ErrDirty) {
+			return ui.Hint(fmt.Errorf("%s: %w", image, err), hiveHint)
+		} else if err != nil {
+			return ui.Hint(fmt.Errorf("%s: %w", image, err), "the image is damaged or not complete: try 'husk verify %s'", image)
 		}
 		if sys.facts == nil {
 			return noWindows(image, s)
 		}
 		if sys.facts.Arch < 0 {
-			return fmt.Errorf("%s: the architecture of the Windows in it is not known", image)
+			return ui.Hint(fmt.Errorf("%s: the architecture of the Windows in it is not known: \\%s\\System32\\kernel32.dll is no program of one", image, sys.facts.Folder),
+				"the image is damaged or not complete: try 'husk verify %s'", image)
 		}
-		if s.Inside != "" && b.o.Wimboot {
-			return s.Pointable()
+		if s.Tree.Lookup(sys.facts.Folder+"/System32/ntoskrnl.exe") == nil {
+			return ui.Hint(fmt.Errorf("%s: there is no kernel in it: \\%s\\System32\\ntoskrnl.exe", image, sys.facts.Folder),
+				"the image is damaged or not complete: try 'husk verify %s'", image)
 		}
-		if b.o.Wimboot && (s.Kind != source.WIM || s.Path != b.r.Systems[0].source.Path) {
-			return ui.Usage(fmt.Errorf("%s: with --mode=wimboot all systems must be images of one WIM", image))
+		if err := sys.checkHive(); err != nil {
+			return fmt.Errorf("%s: %w", image, err)
 		}
 		sys.Title = sys.title()
 	}
@@ -51,6 +53,24 @@ func (b *builder) open(ctx context.Context, images []string) error {
 			return ui.Usage(errors.New("--title with several systems, want one: each has the name of its product"))
 		}
 		b.r.Systems[0].Title = b.o.Title
+	}
+	return nil
+}
+
+const hiveHint = "start the system once, shut it down and capture it again, with SYSTEM.LOG1 and SYSTEM.LOG2"
+
+// checkHive refuses a system whose registry is not whole. What its logs have is replayed.
+func (s *System) checkHive() error {
+	name, err := winsys.HivePath(s.source.Tree, "SYSTEM")
+	if err != nil {
+		return ui.Hint(err, "without its registry no Windows starts: choose another image")
+	}
+	h, err := winsys.OpenHive(s.source.Tree, name)
+	if err != nil {
+		return ui.Hint(fmt.Errorf("%s: %w", name, err), hiveHint)
+	}
+	if r := h.Recovery; r.Dirty && !r.Complete {
+		return ui.Hint(fmt.Errorf("%s: %s: %w", name, r.Reason, regf.ErrDirty), hiveHint)
 	}
 	return nil
 }

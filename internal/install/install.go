@@ -5,6 +5,7 @@ package install
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"husk/guid"
@@ -57,10 +58,11 @@ type System struct {
 	Entry string `json:"entry"`          // its object in the boot store
 	Plan  *Plan  `json:"plan,omitempty"` // of its files, where not all are plain
 
-	source *source.Source
-	facts  *winsys.Facts
-	file   string       // its VHD, while it is not on the disk yet
-	ids    [2]guid.GUID // of its loader and of what resumes it, the same in every boot store
+	source  *source.Source
+	facts   *winsys.Facts
+	file    string       // its VHD, while it is not on the disk yet
+	wimPath string       // of its image's WIM on the disk, with Wimboot
+	ids     [2]guid.GUID // of its loader and of what resumes it, the same in every boot store
 }
 
 // Result tells what was made.
@@ -111,27 +113,25 @@ func Install(ctx context.Context, images []string, target string, o *Options) (_
 }
 
 type builder struct {
-	o       *Options
-	target  string
-	r       *Result
-	sector  int     // of the target
-	device  *device // that the target is; nil for a file
-	plan    *plan
-	boot    *System        // whose boot files the disk gets
-	bootSrc *source.Source // of BootFiles; may be nil
-	temp    *tempDir       // of the systems' VHDs; nil until it is needed
-	done    func()         // ends the compaction; may be nil
+	o      *Options
+	target string
+	r      *Result
+	sector int     // of the target
+	device *device // that the target is; nil for a file
+	plan   *plan
+	boot   *System  // whose boot files the disk gets
+	temp   *tempDir // of the systems' VHDs; nil until it is needed
+	done   func()   // ends the compaction; may be nil
 
-	recovery *recovery // environment that the disk gets; may be nil
+	closers  []func() error // of sources and stores
+	wims     wims           // that pointers will lead into, with Wimboot
+	recovery *recovery      // environment that the disk gets; may be nil
 }
 
 func (b *builder) close() error {
 	var errs []error
-	for _, s := range b.r.Systems {
-		errs = append(errs, s.source.Close())
-	}
-	if b.bootSrc != nil {
-		errs = append(errs, b.bootSrc.Close())
+	for _, f := range slices.Backward(b.closers) {
+		errs = append(errs, f())
 	}
 	if b.done != nil {
 		b.done()

@@ -193,7 +193,7 @@ func volumes(t *testing.T, name string) (fatTree, ntfsTree *winfile.Tree, d *dis
 	return fatTree, ntfsTree, d
 }
 
-func store(t *testing.T, tree *winfile.Tree, path string) *bcd.Store {
+func bootStore(t *testing.T, tree *winfile.Tree, path string) *bcd.Store {
 	t.Helper()
 	h, err := winsys.OpenHive(tree, path)
 	if err != nil {
@@ -251,7 +251,7 @@ func TestPlain(t *testing.T) {
 			}
 			checkDrive(t, main, d, r)
 			if r.Firmware != UEFI {
-				device := deviceOf(t, store(t, boot, "Boot/BCD"))
+				device := deviceOf(t, bootStore(t, boot, "Boot/BCD"))
 				if want := bcd.MBRPartition(d.Signature, r.Partitions[len(r.Partitions)-1].Offset).String(); device != want {
 					t.Errorf("device %s, want %s", device, want)
 				}
@@ -259,7 +259,7 @@ func TestPlain(t *testing.T) {
 				m.Boot(t, "bootmgr of the image")
 			}
 			if r.Firmware != BIOS {
-				device := deviceOf(t, store(t, boot, "EFI/Microsoft/Boot/BCD"))
+				device := deviceOf(t, bootStore(t, boot, "EFI/Microsoft/Boot/BCD"))
 				p := d.Partitions[len(d.Partitions)-1]
 				want := bcd.MBRPartition(d.Signature, p.Offset).String()
 				if r.Firmware == UEFI {
@@ -425,7 +425,7 @@ func TestPointers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, main, d := volumes(t, target)
-	s := store(t, main, "Boot/BCD")
+	s := bootStore(t, main, "Boot/BCD")
 	entries, err := s.Entries()
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("%d entries, %v", len(entries), err)
@@ -623,7 +623,7 @@ func TestBootOfTheBest(t *testing.T) {
 	}
 	boot, _, _ := volumes(t, target)
 	for path, want := range map[string][]string{"Boot/BCD": {r.Systems[0].Entry, r.Systems[1].Entry}, "EFI/Microsoft/Boot/BCD": {r.Systems[1].Entry}} {
-		entries, err := store(t, boot, path).Entries()
+		entries, err := bootStore(t, boot, path).Entries()
 		if err != nil {
 			t.Fatal(err)
 		}

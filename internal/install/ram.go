@@ -109,7 +109,7 @@ func (b *builder) makeRAM(ctx context.Context) (total int64, err error) {
 			return 0, err
 		}
 		r.result, err = ramdisk.Make(ctx, s.file, r.file, &ramdisk.Options{
-			Free: b.o.RAM.Free, Memory: b.o.RAM.Memory, BootManager: b.o.RAM.Grub == "", UEFI: b.plan.firmware == UEFI, WIMs: []string{s.source.Path},
+			Free: b.o.RAM.Free, Memory: b.o.RAM.Memory, BootManager: b.o.RAM.Grub == "", UEFI: b.plan.firmware == UEFI, WIMs: b.wims.paths(),
 			Overwrite: true, Threads: b.o.Threads, UI: b.o.UI,
 		})
 		if err != nil {

@@ -80,7 +80,7 @@ func TestThreeEntries(t *testing.T) {
 	}
 	_, main, d := volumes(t, target)
 	want := []string{`Windows 7 Ultimate x64 \Windows\system32\winload.exe`, `Windows 7 Ultimate x86 \Windows\system32\winload.exe`, `Windows 7 Ultimate x64 in RAM \grldr.mbr`}
-	got := titles(t, store(t, main, "Boot/BCD"))
+	got := titles(t, bootStore(t, main, "Boot/BCD"))
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("menu %q, want %q", got, want)
 	}
@@ -148,7 +148,7 @@ func TestRAMWithoutGrub(t *testing.T) {
 		t.Error("no image, or a grldr")
 	}
 	for path, n := range map[string]int{"Boot/BCD": 3, "EFI/Microsoft/Boot/BCD": 2} {
-		entries, err := store(t, boot, path).Entries()
+		entries, err := bootStore(t, boot, path).Entries()
 		if err != nil || len(entries) != n {
 			t.Fatalf("%s: %d entries, want %d, %v", path, len(entries), n, err)
 		}
@@ -250,7 +250,7 @@ func TestRecovery(t *testing.T) {
 			}
 			for _, path := range []string{"Boot/BCD", "EFI/Microsoft/Boot/BCD"} {
 				if boot.Lookup(path) != nil {
-					checkRecoveryEntry(t, store(t, boot, path), string(xml), last, fw)
+					checkRecoveryEntry(t, bootStore(t, boot, path), string(xml), last, fw)
 				}
 			}
 		})

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"husk/bcd"
 	"husk/internal/deploy"
@@ -41,9 +41,8 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 	if err := b.planRAM(); err != nil {
 		return err
 	}
-	wim := b.r.Systems[0].source.Path
-	st, err := os.Stat(wim)
-	if err != nil {
+	var err error
+	if b.wims, err = b.planWIMs(); err != nil {
 		return err
 	}
 	each := b.o.VHDSize
@@ -51,7 +50,10 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 		each = deploy.DefaultSize
 	}
 	// Windows grows a dynamic VHD that it starts from to its full size: there must be room.
-	need := st.Size()
+	need, err := b.wims.size()
+	if err != nil {
+		return err
+	}
 	for range b.r.Systems {
 		if each > math.MaxInt64/4-need {
 			return fmt.Errorf("%d systems of %d bytes: too large", len(b.r.Systems), each)
@@ -61,29 +63,9 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 	if err := b.sizeFor(need); err != nil {
 		return err
 	}
-	var devices []bcd.Device
 	for _, s := range b.r.Systems {
-		devices = append(devices, bcd.VHD(b.mainDevice().Where, s.Path, bcd.PathElement))
-	}
-	main := emptyTree(b.r.Systems[0].source.Tree)
-	now := winfile.FiletimeOf(time.Now())
-	file := func(path string, size int64, name string) error {
-		return place(main, strings.Trim(strings.ReplaceAll(path, `\`, "/"), "/"), &winfile.Info{Attributes: winfile.AttrArchive, Created: now,
-			Written: now, Accessed: now, Changed: now, Links: 1, Data: &winfile.Blob{Size: size, Content: hostFile(name)}})
-	}
-	if err := file(wimPath, st.Size(), wim); err != nil {
-		return err
-	}
-	for _, s := range b.r.Systems {
-		size, err := b.makeSystem(ctx, s, each)
-		if err != nil {
+		if err := b.makeSystem(ctx, s, each); err != nil {
 			return fmt.Errorf("%s: %w", s.Image, err)
-		}
-		if b.o.DryRun {
-			continue
-		}
-		if err := file(s.Path, size, s.file); err != nil {
-			return err
 		}
 	}
 	ram, err := b.makeRAM(ctx)
@@ -100,15 +82,42 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 			panic(fmt.Sprintf("install: internal error: the partition moved from %d to %d", at, now))
 		}
 	}
-	for _, r := range b.r.RAM {
-		if b.o.DryRun {
-			break
-		}
-		if err := file(r.Path, r.Bytes, r.file); err != nil {
-			return err
-		}
+	main, err := b.outerTree()
+	if err != nil {
+		return err
+	}
+	var devices []bcd.Device
+	for _, s := range b.r.Systems {
+		devices = append(devices, bcd.VHD(b.mainDevice().Where, s.Path, bcd.PathElement))
 	}
 	return b.finish(ctx, main, devices)
+}
+
+// outerTree is what the partition holds that the systems start from: WIMs, VHDs, images that are loaded into memory. In a dry run only the
+// WIMs are there already.
+func (b *builder) outerTree() (*winfile.Tree, error) {
+	files := maps.Clone(b.wims)
+	if !b.o.DryRun {
+		for _, s := range b.r.Systems {
+			files[s.file] = s.Path
+		}
+		for _, r := range b.r.RAM {
+			files[r.file] = r.Path
+		}
+	}
+	t := emptyTree(b.r.Systems[0].source.Tree)
+	for _, host := range files.paths() {
+		st, err := os.Stat(host)
+		if err != nil {
+			return nil, err
+		}
+		info := newFile(nil)
+		info.Data = &winfile.Blob{Size: st.Size(), Content: hostFile(host)}
+		if err := place(t, strings.ReplaceAll(strings.Trim(files[host], `\`), `\`, "/"), info); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // sizeFor settles the size of a disk whose main partition must have room for need bytes.
@@ -187,24 +196,24 @@ func checkPointers(s *System) error {
 		"put wofadk.sys of the Windows 10 ADK into the system before it is captured, with 'husk driver add', or use --mode=plain")
 }
 
-// makeSystem makes the VHD of a system in a temporary folder beside the target, and returns the size of the file.
-func (b *builder) makeSystem(ctx context.Context, s *System, size int64) (int64, error) {
+// makeSystem makes the VHD of a system in a temporary folder.
+func (b *builder) makeSystem(ctx context.Context, s *System, size int64) error {
 	inner := identity{signature: randomSignature(), offset: firstPart}
 	if err := personalise(s.source.Tree, s.facts.Folder, inner, "WimBoot"); err != nil {
-		return 0, err
+		return err
 	}
 	if b.o.Unattend != "" {
 		if err := addUnattend(s.source.Tree, s.facts.Folder, b.o.Unattend); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	var err error
 	if s.file, err = b.tempFile(s.Path); err != nil {
-		return 0, err
+		return err
 	}
-	location := wof.NewMBRLocation(b.plan.signature, uint64(b.plan.parts[b.plan.mainPart].Offset), wimPath)
+	location := wof.NewMBRLocation(b.plan.signature, uint64(b.plan.parts[b.plan.mainPart].Offset), s.wimPath)
 	if b.plan.firmware == UEFI {
-		location = wof.NewGPTLocation(b.plan.disk, b.plan.system, wimPath)
+		location = wof.NewGPTLocation(b.plan.disk, b.plan.system, s.wimPath)
 	}
 	r, err := deploy.Make(ctx, s.source, s.file, &deploy.Options{
 		Format: deploy.VHD,
@@ -212,12 +221,12 @@ func (b *builder) makeSystem(ctx context.Context, s *System, size int64) (int64,
 		Wimboot: &deploy.Wimboot{Location: location, UEFI: b.plan.firmware == UEFI && s.facts.Build >= firstPointers},
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if s.Plan, err = newPlan(s.source.Tree, r.Plan, b.o.Explain); err != nil {
-		return 0, err
+		return err
 	}
-	return r.FileBytes, nil
+	return nil
 }
 
 // tempFile names a file of the temporary folder by its path on the disk, and makes the folder if there is none.

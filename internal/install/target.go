@@ -66,8 +66,14 @@ func (b *builder) openDevice() error {
 
 // apart refuses a source that the target is, or is on.
 func (b *builder) apart(s *source.Source) error {
-	if sameFile(s.Path, b.target) {
-		return fmt.Errorf("%s is the source itself, want another target", b.target)
+	files := []string{s.Path}
+	for _, l := range s.Layers {
+		files = append(files, l.Path)
+	}
+	for _, f := range files {
+		if sameFile(f, b.target) {
+			return fmt.Errorf("%s is the source itself, want another target", b.target)
+		}
 	}
 	if b.device == nil {
 		return nil
@@ -128,6 +134,9 @@ func (b *builder) writeDevice(ctx context.Context) error {
 		if !b.o.UI.Confirm("%s (%s) is not empty. Overwrite all of it?", d.name(), ui.Size(d.size)) {
 			return fmt.Errorf("%s is not empty (%s): %w", d.name(), strings.Join(d.Content, "; "), fs.ErrExist)
 		}
+	}
+	if err := b.readSources(ctx); err != nil {
+		return err
 	}
 	if err := d.begin(); err != nil {
 		return err
