@@ -3,13 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"husk/internal/convert"
+	"husk/internal/guide"
 	"husk/internal/host"
 	"husk/internal/ui"
 )
@@ -91,7 +89,7 @@ func (f *convertFlags) run(c *cobra.Command, a *app, given []string) error {
 		if err != nil {
 			return err
 		}
-		if err := a.propose(d, o); err != nil {
+		if err := guide.Conversion(a.ui, d, o); err != nil {
 			return err
 		}
 	}
@@ -123,71 +121,6 @@ func convertRefused(err error) error {
 		return fmt.Errorf("%w: %w", errRefused, refusedIf(err))
 	}
 	return err
-}
-
-// propose asks what to convert and where to, with a proposal for each.
-func (a *app) propose(d *convert.Detection, o *convert.Options) error {
-	choices := convert.Propose(d)
-	if len(choices) == 0 {
-		return ui.Hint(errors.New("no Windows was found that could be converted"), "'husk detect' tells what is there; name one: husk convert SYSTEM")
-	}
-	if len(choices) > 1 {
-		for i, k := range choices {
-			a.ui.Say("%d. %s, %s", i+1, k.Volume.System.Title, k.Volume.Spec)
-		}
-	}
-	n := 1
-	if len(choices) > 1 {
-		line, err := a.ui.Ask("1", "Which system is to be converted?")
-		if err != nil {
-			return err
-		}
-		if n, err = strconv.Atoi(strings.TrimSpace(line)); err != nil || n < 1 || n > len(choices) {
-			return ui.Usage(fmt.Errorf("%q, want a number from 1 to %d", line, len(choices)))
-		}
-	}
-	k := choices[n-1]
-	var err error
-	if o.System, err = a.ui.Ask(k.Volume.Spec, "System to convert"); err != nil {
-		return err
-	}
-	if o.Form == "" && o.Target == "" {
-		proposal := k.Target
-		if proposal == "" {
-			proposal = "-"
-		}
-		if o.Target, err = a.ui.Ask(proposal, "New disk (.vhd: pointers beside the WIM; .img, .vhdx: a disk that starts by itself; -: in place)"); err != nil {
-			return err
-		}
-		if o.Target == "-" {
-			o.Target = ""
-		}
-	}
-	if o.Store != "" {
-		return nil
-	}
-	store := k.Store
-	if o.Target != "" {
-		store = filepath.Dir(o.Target)
-	}
-	if store == "" {
-		store = "-"
-	}
-	if o.Store, err = a.ui.Ask(store, "Folder for the WIM (-: the volume of the system)"); err != nil {
-		return err
-	}
-	if o.Store == "-" {
-		o.Store = ""
-	}
-	if o.Boot == "" && k.Boot != "" && strings.EqualFold(filepath.Ext(o.Target), ".vhd") {
-		if o.Boot, err = a.ui.Ask(k.Boot, "Boot store that gets an entry (-: none)"); err != nil {
-			return err
-		}
-		if o.Boot == "-" {
-			o.Boot = ""
-		}
-	}
-	return nil
 }
 
 func (a *app) tellConvertPlan(p *convert.Plan, dryRun bool) {

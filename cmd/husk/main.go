@@ -127,6 +127,9 @@ Windows tool.`),
 			if len(args) > 0 {
 				return ui.Hint(ui.Usage(fmt.Errorf("unknown command %q", args[0])), "'husk --help' lists the commands")
 			}
+			if led, err := a.guided(c.Context(), c.Flag("lang").Value.String()); led {
+				return err
+			}
 			return c.Help()
 		},
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.checkFlags(c) },

@@ -608,7 +608,25 @@ func (r *run) enter(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	r.r.Entry = bcd.Alias(id)
+	if err := showMenu(s); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
+	}
 	return h.Save()
+}
+
+// showMenu has the boot manager wait for a choice, if it started the only system at once so far.
+func showMenu(s *bcd.Store) error {
+	const wait = 10 // seconds
+	manager, err := s.Object(bcd.BootManagerID)
+	if err != nil {
+		return err
+	}
+	if e, err := manager.Element(bcd.TimeoutElement); err == nil {
+		if n, err := e.Integer(); err == nil && n > 0 {
+			return nil
+		}
+	}
+	return manager.SetInteger(bcd.TimeoutElement, wait)
 }
 
 // partition is the volume of WIM and VHD as boot stores name it.

@@ -63,3 +63,6 @@ func (u *UI) line() (string, error) {
 	}
 	return strings.TrimSpace(line), nil
 }
+
+// Streams are what the session reads from and writes to.
+func (u *UI) Streams() (in io.Reader, out, err io.Writer) { return u.in, u.out.w, u.err }
