@@ -19,6 +19,7 @@ type CompactResult struct {
 	Reused     wof.Total // taken as they are in the source
 	Compressed wof.Total // compressed anew
 	Stored     int64     // bytes of all streams
+	Plan       Plan      // what became of each file
 }
 
 // compaction is the streams of the compact files of a new volume. Their sizes must be known before the volume can be laid out: those that
@@ -51,6 +52,7 @@ func MakeCompact(ctx context.Context, s *source.Source, target string, build *nt
 		return nil, nil, err
 	}
 	build.Backing, build.BackingStream = c.backing, c.stream
+	c.result.Plan = c.plan
 	return &c.result, c.close, nil
 }
 
