@@ -64,10 +64,14 @@ func (b *builder) makeCompact(ctx context.Context, build *ntfs.BuildOptions) err
 	if s.facts.Build < compactOS {
 		return ui.Hint(fmt.Errorf("%s: Windows of build %d does not read compact files", s.Image, s.facts.Build), "use --mode=plain")
 	}
-	var err error
-	_, b.done, err = deploy.MakeCompact(ctx, s.source, b.scratch(), build, &deploy.Options{
+	r, done, err := deploy.MakeCompact(ctx, s.source, b.scratch(), build, &deploy.Options{
 		Compact: &deploy.Compact{Algorithm: *b.o.Compact, UEFI: b.plan.firmware == UEFI}, DryRun: b.o.DryRun, Threads: b.o.Threads, UI: b.o.UI,
 	})
+	if err != nil {
+		return err
+	}
+	b.done = done
+	s.Plan, err = newPlan(s.source.Tree, r.Plan, b.o.Explain)
 	return err
 }
 
