@@ -1,4 +1,4 @@
-// Package lzms expands LZMS chunks as WIM files hold them, above all in the solid resources of ESD files.
+// Package lzms compresses and expands LZMS chunks as WIM files hold them, above all in the solid resources of ESD files.
 //
 // A chunk is 1 byte to 1 GiB plain, usually 64 MiB, and stands alone: it shares no state with its neighbours and does not
 // record its own size. Compressed it is an even number of bytes, at least 4, read from both ends in 16-bit little-endian
@@ -21,6 +21,9 @@
 //
 // Relative addresses of x86 code are made absolute before compression, always: see x86Filter. A chunk that would not shrink is
 // not compressed at all: WIM stores it raw, which it recognises by its size.
+//
+// The encoder finds matches with a ladder of hash tables (see finder), and takes the cheapest items under the costs that the adaptive
+// codes give just there (see parser).
 //
 // Sources: wimlib 1.14.5 include/wimlib/lzms_constants.h and src/lzms_decompress.c, for facts.
 package lzms

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"sync"
 )
 
 // MaxChunk is the largest chunk that the format allows, in plain bytes.
@@ -82,6 +83,63 @@ func slotOf(slots []slot, value uint32) int {
 		return n
 	}
 	return n - 1
+}
+
+const (
+	nearOffsets  = 1 << 13 // of which the slot is looked up directly
+	farOffsets   = 1 << 20
+	farShift     = 8  // no slot from nearOffsets on is smaller than 1<<farShift
+	distantShift = 13 // nor one from farOffsets on than 1<<distantShift
+	shortLengths = 1 << 9
+)
+
+// Slots of offsets below nearOffsets, of those beyond by their upper bits, where the next slot may be the right one, and of short
+// lengths.
+var (
+	nearSlots    [nearOffsets]uint16
+	farSlots     [farOffsets >> farShift]uint16
+	distantSlots []uint16
+	lengthSlot   [shortLengths]uint8
+	fillLookups  = sync.OnceFunc(func() {
+		for i := 1; i < nearOffsets; i++ {
+			nearSlots[i] = uint16(slotOf(offsetSlots, uint32(i)))
+		}
+		for i := range farSlots {
+			farSlots[i] = uint16(slotOf(offsetSlots, max(uint32(i)<<farShift, 1)))
+		}
+		distantSlots = make([]uint16, offsetSlots[maxSlots-1].base>>distantShift+1)
+		for i := range distantSlots {
+			distantSlots[i] = uint16(slotOf(offsetSlots, max(uint32(i)<<distantShift, 1)))
+		}
+		for i := 1; i < shortLengths; i++ {
+			lengthSlot[i] = uint8(slotOf(matchLengthSlots, uint32(i)))
+		}
+	})
+)
+
+// offsetSlot is slotOf for offsets, by the tables that fillLookups makes.
+func offsetSlot(offset uint32) uint32 {
+	s := uint32(maxSlots - 1)
+	switch {
+	case offset < nearOffsets:
+		return uint32(nearSlots[offset])
+	case offset < farOffsets:
+		s = uint32(farSlots[offset>>farShift])
+	case offset>>distantShift < uint32(len(distantSlots)):
+		s = uint32(distantSlots[offset>>distantShift])
+	}
+	if s+1 < maxSlots && offsetSlots[s+1].base <= offset {
+		s++
+	}
+	return s
+}
+
+// lengthSlotOf is slotOf for lengths.
+func lengthSlotOf(length uint32) uint32 {
+	if length < shortLengths {
+		return uint32(lengthSlot[length])
+	}
+	return uint32(slotOf(matchLengthSlots, length))
 }
 
 // numOffsetSlots returns how many offset slots a chunk of size plain bytes uses: enough for offsets below size.

@@ -36,7 +36,8 @@ func samples(t testing.TB) map[string][]byte {
 func TestWimlib(t *testing.T) {
 	var wims []codectest.Wimlib
 	for _, size := range []int{1 << 15, 1 << 17, 1 << 20, 1 << 26} {
-		wims = append(wims, codectest.Wimlib{Compress: "LZMS:50", ChunkSize: size, Decompressor: new(Decompressor)})
+		c := NewCompressor(size, Default)
+		wims = append(wims, codectest.Wimlib{Compress: "LZMS:50", ChunkSize: size, Compressor: c, Decompressor: new(Decompressor)})
 	}
 	codectest.TestWimlib(t, samples(t), wims)
 }
