@@ -18,7 +18,7 @@ import (
 )
 
 // messageArg tells which argument of a call is a message key, by the name of the function.
-var messageArg = map[string]int{"T": 0, "t": 0, "Say": 0, "Warn": 0, "Confirm": 0, "Start": 0, "Accept": 0, "Ask": 1, "Hint": 1}
+var messageArg = map[string]int{"T": 0, "t": 0, "Say": 0, "Warn": 0, "Confirm": 0, "Start": 0, "Accept": 0, "Ask": 1, "need": 1, "orNone": 2, "refuse": 0, "Hint": 1}
 
 // usedMessages finds every message key in the commands and what they do.
 func usedMessages(t *testing.T) map[string]token.Position {
