@@ -108,6 +108,7 @@ func Install(ctx context.Context, images []string, target string, o *Options) (_
 	if err := b.write(ctx); err != nil {
 		return nil, err
 	}
+	b.warnNative()
 	b.r.Elapsed = time.Since(start)
 	return b.r, nil
 }
