@@ -216,9 +216,9 @@ func (s *Store) nameNew(r *AddResult, date time.Time, o *AddOptions) error {
 		return !slices.ContainsFunc(s.points, func(p *Point) bool { return winfile.EqualFold(p.String(), r.System+"@"+name) })
 	}
 	if r.Name == "" {
-		r.Name = date.UTC().Format(nameLayout)
+		r.Name = date.Local().Format(nameLayout)
 		for n := 2; !free(r.Name); n++ {
-			r.Name = date.UTC().Format(nameLayout) + "." + strconv.Itoa(n)
+			r.Name = date.Local().Format(nameLayout) + "." + strconv.Itoa(n)
 		}
 		return nil
 	}

@@ -87,21 +87,9 @@ func (s *Store) checkCatalogue(r *CheckResult) {
 			r.note("%s lists layer %s, which is not there", CatalogueName, e.File)
 		}
 	}
-	for _, e := range s.cat.Points {
-		if _, gone := listed[s.guidOf(e.Layer)]; gone {
-			r.problem("%s@%s is in layer %s, which is not there", e.System, e.Name, e.Layer)
-		}
+	for _, e := range s.lost() {
+		r.problem("%s@%s was in layer %s, which is not there or cannot be read", e.System, e.Name, e.Layer)
 	}
-}
-
-// guidOf is the GUID that husk.toml has for a file.
-func (s *Store) guidOf(file string) string {
-	for _, e := range s.cat.Layers {
-		if e.File == file {
-			return e.GUID
-		}
-	}
-	return ""
 }
 
 func (s *Store) checkLayer(ctx context.Context, l *Layer, r *CheckResult, o *CheckOptions) error {
@@ -184,5 +172,6 @@ func (s *Store) Rebuild(ctx context.Context) error {
 		return err
 	}
 	s.noteUses(uses)
+	s.cat.Layers, s.cat.Points = nil, nil // what is lost is forgotten
 	return s.save()
 }

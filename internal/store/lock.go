@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,7 +102,53 @@ func (s *Store) Lock(ctx context.Context, o *LockOptions) error {
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.Unlock())
 	}
+	if s.found && s.stale() {
+		if err := s.save(); err != nil {
+			return errors.Join(err, s.Unlock())
+		}
+	}
 	return nil
+}
+
+// stale reports whether husk.toml lists other layers or points than there are: whoever changed the store last was cut off.
+func (s *Store) stale() bool {
+	layers, points := s.lists()
+	return !slices.Equal(layers, s.cat.Layers) || !slices.EqualFunc(points, s.cat.Points, func(a, b pointEntry) bool {
+		same := a.Date.Equal(b.Date)
+		a.Date = b.Date
+		return same && a == b
+	})
+}
+
+// lists are what husk.toml says of layers and points. Points that are lost stay listed, with their layers, so that nobody forgets them before
+// Rebuild is asked for.
+func (s *Store) lists() (layers []layerEntry, points []pointEntry) {
+	for _, l := range s.layers {
+		layers = append(layers, layerEntry{l.File, l.GUID().String()})
+	}
+	for _, p := range s.points {
+		points = append(points, pointEntry{p.System, p.Name, p.Date.UTC().Truncate(time.Second), p.Note, p.Layer.File, p.Image.Index})
+	}
+	lost := s.lost()
+	for _, e := range s.cat.Layers {
+		if slices.ContainsFunc(lost, func(p pointEntry) bool { return p.Layer == e.File }) {
+			layers = append(layers, e)
+		}
+	}
+	return layers, append(points, lost...)
+}
+
+// lost are the points that husk.toml lists in layers that are gone, or cannot be read, and that no other layer has.
+func (s *Store) lost() []pointEntry {
+	var list []pointEntry
+	for _, e := range s.cat.Points {
+		gone := !slices.ContainsFunc(s.layers, func(l *Layer) bool { return l.File == e.Layer })
+		elsewhere := slices.ContainsFunc(s.points, func(p *Point) bool { return p.System == e.System && p.Name == e.Name })
+		if gone && !elsewhere {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // readHolder reads who has the lock; nil if that cannot be told.
@@ -139,13 +186,7 @@ func (s *Store) locked() error {
 func (s *Store) save() error {
 	c := *s.cat
 	c.Version = catalogueVersion
-	c.Layers, c.Points = nil, nil
-	for _, l := range s.layers {
-		c.Layers = append(c.Layers, layerEntry{l.File, l.GUID().String()})
-	}
-	for _, p := range s.points {
-		c.Points = append(c.Points, pointEntry{p.System, p.Name, p.Date.UTC().Truncate(time.Second), p.Note, p.Layer.File, p.Image.Index})
-	}
+	c.Layers, c.Points = s.lists()
 	b, err := c.marshal()
 	if err != nil {
 		return err
