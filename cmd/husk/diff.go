@@ -228,7 +228,7 @@ func (a *app) sumChanges(specs []string, r *diff.Result, depth int) {
 	for _, f := range r.Folders(depth) {
 		rows = append(rows, row(printable(f.Path), f.Sum))
 	}
-	header := []string{t("folder"), t("added"), "", t("removed"), "", t("changed"), "", t("metadata"), t("renamed")}
+	header := []string{t("folder"), t("added"), "", t("removed"), "", t("content changed"), "", t("metadata"), t("renamed")}
 	align := []ui.Align{ui.Left, ui.Right, ui.Right, ui.Right, ui.Right, ui.Right, ui.Right, ui.Right, ui.Right}
 	a.ui.Table(header, align, rows, row(t("together"), r.Sum)...)
 	if r.Unreadable > 0 {

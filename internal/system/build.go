@@ -16,6 +16,7 @@ import (
 	"husk/internal/deploy"
 	"husk/internal/disk"
 	"husk/internal/source"
+	"husk/internal/store"
 	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/internal/winsys"
@@ -40,11 +41,11 @@ func (l layers) Lookup(h winfile.SHA1) (wof.Resource, bool) {
 
 // placer tells where layers will be when the system starts.
 type placer struct {
-	overlay    *wof.Overlay   // of the old system; may be nil
-	known      []source.Layer // of the point
-	spec, path string         // the user's word for the first layer of the point
-	given      *wof.Location  // of that, once it is known
-	u          *ui.UI
+	overlay    *wof.Overlay     // of the old system; may be nil
+	known      []source.Layer   // of the point
+	spec, path string           // the user's word for the first layer of the point
+	boot       *store.BootPlace // of the folder with the layers; may be nil
+	given      *wof.Location    // of that, once it is known
 }
 
 // location is where a layer will be: as the old system has it, or beside another layer as it lies now, or where it is mounted.
@@ -72,6 +73,9 @@ func (p *placer) location(l source.Layer) (wof.Location, error) {
 				}
 			}
 		}
+	}
+	if p.boot != nil {
+		return deploy.Location(p.boot.Disk, strings.TrimRight(p.boot.Path, `\/`)+`\`+filepath.Base(l.Path), l.Path)
 	}
 	return deploy.Location("", "", l.Path)
 }

@@ -193,7 +193,7 @@ func copyVolume(ctx context.Context, name string, to syncer, size int64, void bo
 // Continue copies a volume that a restore of a device made and did not get to copy, or not whole.
 func Continue(ctx context.Context, point, system string, o *Options) (_ *Result, err error) {
 	j := &restore{o: o, r: &Result{Point: point, System: system}}
-	if j.point, err = OpenPoint(ctx, point, o.UI); err != nil {
+	if j.point, err = openLocked(ctx, point, o); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.point.Close()) }()

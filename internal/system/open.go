@@ -37,7 +37,7 @@ func (s *Source) Close() error { return s.close() }
 func Open(ctx context.Context, spec string, o *OpenOptions) (*Source, error) {
 	if dir, point := source.Split(spec); point != "" {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {
-			return openPoint(ctx, dir, point, o.UI)
+			return openPoint(ctx, dir, point, false, o.UI)
 		}
 	}
 	s, err := source.Open(ctx, spec, &source.Options{WIMs: o.WIMs, Warn: o.UI.Warn, Raw: true})
@@ -79,7 +79,7 @@ func claim(t *winfile.Tree) int {
 }
 
 // openPoint opens a point of a store.
-func openPoint(ctx context.Context, dir, name string, u *ui.UI) (_ *Source, err error) {
+func openPoint(ctx context.Context, dir, name string, lock bool, u *ui.UI) (_ *Source, err error) {
 	s, err := store.Open(dir, &store.OpenOptions{UI: u})
 	if err != nil {
 		return nil, err
@@ -89,6 +89,11 @@ func openPoint(ctx context.Context, dir, name string, u *ui.UI) (_ *Source, err 
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if lock {
+		if err := lockStore(ctx, s, u); err != nil {
+			return nil, err
+		}
+	}
 	p, err := s.Point(name)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"husk/internal/atomicfile"
 	"husk/internal/deploy"
 	"husk/internal/source"
+	"husk/internal/store"
 	"husk/internal/ui"
 	"husk/ntfs"
 	"husk/winfile"
@@ -92,7 +93,7 @@ func Restore(ctx context.Context, point, system string, o *Options) (_ *Result, 
 		return nil, err
 	}
 	j := &restore{o: o, r: &Result{DryRun: o.DryRun, Point: point}}
-	if j.point, err = OpenPoint(ctx, point, o.UI); err != nil {
+	if j.point, err = openLocked(ctx, point, o); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.point.Close()) }()
@@ -107,18 +108,32 @@ func Restore(ctx context.Context, point, system string, o *Options) (_ *Result, 
 			return nil, tooFull(err)
 		}
 	}
+	j.note(ctx)
 	j.r.Elapsed = time.Since(start)
 	return j.r, nil
+}
+
+// note has the store know what the disk is now.
+func (j *restore) note(ctx context.Context) {
+	s := j.point.Store
+	if j.o.DryRun || j.o.Form != Pointers || s == nil || s.File != "" || !store.Is(s.Dir) {
+		return
+	}
+	if err := s.AddDisk(ctx, j.r.System, j.point.Point.System, j.point.Point); err != nil {
+		j.o.UI.Warn("%s: %s", s.Dir, err)
+	}
 }
 
 // OpenPoint opens what a system can be restored to: an image in a WIM, which is or is not of a store that husk made.
 func OpenPoint(ctx context.Context, spec string, u *ui.UI) (*Source, error) {
 	dir, name := source.Split(spec)
-	s, err := openPoint(ctx, dir, name, u)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return openPoint(ctx, dir, name, false, u)
+}
+
+// openLocked is OpenPoint for whoever makes pointers into the store.
+func openLocked(ctx context.Context, spec string, o *Options) (*Source, error) {
+	dir, name := source.Split(spec)
+	return openPoint(ctx, dir, name, !o.DryRun, o.UI)
 }
 
 // tooFull says what a full disk means.
@@ -243,7 +258,10 @@ func (j *restore) plan(context.Context) error {
 	if len(known) == 0 {
 		known = []source.Layer{{Path: j.point.Path, WIM: j.point.WIM}}
 	}
-	p := &placer{overlay: j.at.overlay, known: known, spec: j.o.WIMDisk, path: j.o.WIMPath, u: j.o.UI}
+	p := &placer{overlay: j.at.overlay, known: known, spec: j.o.WIMDisk, path: j.o.WIMPath}
+	if s := j.point.Store; s != nil && s.File == "" {
+		p.boot = s.Boot()
+	}
 	var err error
 	if j.back, err = planPointers(j.point, p, j.o, time.Now()); err != nil {
 		return err
@@ -305,11 +323,12 @@ func (j *restore) build(ctx context.Context, target string) (_ *ntfs.Layout, don
 	}
 	l, err := ntfs.NewLayout(j.tree, b)
 	if err != nil {
-		return nil, done, ui.Hint(err, "a larger --size may help, or --mode=pointers")
+		return nil, done, ui.Hint(err, "a larger --size may help, or --mode=wimboot")
 	}
 	bar := j.o.UI.Start("write the disk", l.DataBytes())
 	b.Progress = bar.Add
-	return l, func() { bar.Done(); done() }, nil
+	finish := done
+	return l, func() { bar.Done(); finish() }, nil
 }
 
 // write makes the new disk and swaps.
