@@ -43,6 +43,12 @@ func (b *builder) open(ctx context.Context, images []string) error {
 			return ui.Hint(fmt.Errorf("%s: there is no kernel in it: \\%s\\System32\\ntoskrnl.exe", image, sys.facts.Folder),
 				"the image is damaged or not complete: try 'husk verify %s'", image)
 		}
+		if s.Inside != "" && b.o.Wimboot {
+			return s.Pointable()
+		}
+		if b.o.Wimboot && s.Kind != source.WIM {
+			return ui.Usage(fmt.Errorf("%s: with --mode=wimboot systems must be images of a WIM, or points of a store", image))
+		}
 		if err := sys.checkHive(); err != nil {
 			return fmt.Errorf("%s: %w", image, err)
 		}

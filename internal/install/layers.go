@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -53,9 +52,6 @@ func (b *builder) planWIMs() (wims, error) {
 	w := make(wims)
 	only := true
 	for _, s := range b.r.Systems {
-		if s.source.Kind != source.WIM || s.source.Inside != "" {
-			return nil, errors.Join(s.source.Pointable(), ui.Usage(fmt.Errorf("%s: with --mode=wimboot systems must be images of a WIM, or points of a store", s.Image)))
-		}
 		s.wimPath = vhdDir + filepath.Base(s.source.Path)
 		for _, l := range neededLayers(s.source) {
 			at, err := deploy.Beside(wof.Location{Path: s.wimPath}, s.source.Path, l)
