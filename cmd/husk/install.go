@@ -25,15 +25,17 @@ func newInstall(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install IMAGE... TARGET",
 		Short: a.ui.T("Make a disk that starts Windows from an image"),
-		Long: a.ui.T(`IMAGE is WIM:IMAGE, or any other source with a Windows in it; TARGET is a new disk image, whose form its name tells (.vhd, .vhdx,
-anything else is raw), or a disk of the machine, such as /dev/sdb, all of which is overwritten: it must not be in use, what is on it is
-shown first, and everything is read back. The disk gets partitions, the boot files that the image brings, a boot store, boot code of husk's
-own on BIOS, and identities that no other disk has. With --wimboot several images of one WIM go onto one disk: the WIM at
-\wimboot\wimboot.wim, each system as pointer files in a VHD of its own beside it, and a menu of them all.
+		Long: a.ui.T(`IMAGE is WIM:IMAGE, STORE:POINT, or any other source with a Windows in it; TARGET is a new disk image, whose form its name tells (.vhd,
+.vhdx, anything else is raw), or a disk of the machine, such as /dev/sdb, all of which is overwritten: it must not be in use, what is on it
+is shown first, and everything is read back. The disk gets partitions, the boot files that the image brings, a boot store, boot code of
+husk's own on BIOS, and identities that no other disk has. With --wimboot several systems go onto one disk: their WIM at
+\wimboot\wimboot.wim, or all WIMs and layers that they need under their names there, each system as pointer files in a VHD of its own
+beside them, and a menu of them all.
 --ram=N adds an image of system N that starts in memory, and an entry for it: by grub4dos, if --grub4dos names its grldr, else by the
 boot manager itself, which is EXPERIMENTAL.`),
 		Example: `  husk install install.wim:1 win11.vhdx --firmware=uefi
   husk install wimboot.wim:1 wimboot.wim:2 usb.img --wimboot --size=64G --locale=zh-CN
+  husk install D/wimboot:seven@clean D/wimboot:ten@latest usb.img --wimboot
   husk install wimboot.wim:1 wimboot.wim:2 /dev/sdb --wimboot --ram=1 --grub4dos=grub4dos/grldr
   husk install install.wim:1 /dev/nvme1n1 --recovery
   husk install backup.wim:1 pc.img --firmware=bios --explain --dry-run`,
