@@ -80,6 +80,7 @@ var groups = []struct {
 	{"archive", (*bench).archive},
 	{"volume", (*bench).volume},
 	{"boot", (*bench).boot},
+	{"store", (*bench).store},
 }
 
 func groupNames() []string {
