@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"husk/internal/imagex"
+	"husk/internal/mount"
+	"husk/internal/ui"
 )
 
 // asImagex runs the program as wimlib-imagex if it is called by one of its names.
@@ -28,7 +31,28 @@ func asImagex(name string, args []string, stdin io.Reader, stdout, stderr io.Wri
 }
 
 func imagexEnv(stdin io.Reader, stdout, stderr io.Writer) *imagex.Env {
-	return &imagex.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Husk: version()}
+	e := &imagex.Env{Stdin: stdin, Stdout: stdout, Stderr: stderr, Husk: version()}
+	if mount.Supported {
+		a := &app{ui: ui.New(stdin, io.Discard, stderr, "en")}
+		a.ui.Quiet = true
+		e.Mount = func(ctx context.Context, m *imagex.MountRequest) error {
+			f := &mountFlags{
+				refs: m.Refs, streams: m.Streams, lang: "en", staging: m.Staging, foreground: m.Debug, allowOther: m.AllowOther, rw: m.Writable, unix: m.Unix,
+			}
+			return f.run(ctx, a, m.WIM+":"+strconv.Itoa(m.Image), m.Dir)
+		}
+		e.Unmount = unmountImage
+	}
+	return e
+}
+
+// unmountImage unmounts as wimunmount does: without --commit, changes are dropped.
+func unmountImage(_ context.Context, u *imagex.UnmountRequest) error {
+	o := &mount.CommitOptions{Check: u.Check, Rebuild: u.Rebuild, NewImage: u.NewImage, Force: u.Force}
+	if err := endChanges(u.Dir, u.Commit, !u.Commit, o); err != nil {
+		return err
+	}
+	return mount.Unmount(u.Dir, u.Lazy || u.Force)
 }
 
 func newImagex(a *app) *cobra.Command {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"husk/internal/imagex"
 	"husk/internal/mount"
 )
 
@@ -31,6 +32,9 @@ func self(args ...string) (*exec.Cmd, error) {
 	}
 	c := exec.Command(exe, args...)
 	c.Args[0] = os.Args[0]
+	if _, ok := imagex.Persona(os.Args[0]); ok {
+		c.Args[0] = "husk" // not the program whose name it was called by
+	}
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // away from the terminal and its Ctrl-C
 	return c, nil
 }

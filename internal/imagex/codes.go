@@ -10,6 +10,7 @@ import (
 
 	"husk/capconf"
 	"husk/internal/filelock"
+	"husk/internal/mount"
 	"husk/internal/tree"
 	"husk/wim"
 )
@@ -104,6 +105,8 @@ func coded(err error, fallback int) error {
 		return err
 	case errors.Is(err, filelock.ErrLocked):
 		return &failure{codeLocked, err}
+	case errors.Is(err, mount.ErrBusy):
+		return &failure{codeBusy, err}
 	case errors.Is(err, wim.ErrChecksum):
 		return &failure{codeHash, err}
 	case errors.Is(err, wim.ErrMissing):

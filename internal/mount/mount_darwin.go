@@ -13,6 +13,8 @@ const Supported = true
 
 func readOnly(o *fuse.MountOptions) { o.Options = append(o.Options, "rdonly") }
 
+func writable(*fuse.MountOptions) {}
+
 // Unmount ends the mount at dir. With lazy set it goes away even if programs use it. Errors wrap ErrBusy if programs use it.
 func Unmount(dir string, lazy bool) error {
 	flags := 0

@@ -27,6 +27,13 @@ func readOnly(o *fuse.MountOptions) {
 	o.Options = append(o.Options, "ro")
 }
 
+// writable is readOnly for a mount that can be changed.
+func writable(o *fuse.MountOptions) {
+	if os.Geteuid() == 0 {
+		o.DirectMount, o.DirectMountFlags = true, unix.MS_NOSUID|unix.MS_NODEV
+	}
+}
+
 // fusermount are the names of the program that mounts for users, the newer first.
 var fusermount = []string{"fusermount3", "fusermount"}
 

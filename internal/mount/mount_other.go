@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+
+	"husk/winfile"
 )
 
 // Supported tells whether views can be mounted here.
@@ -44,3 +46,20 @@ func Unmount(string, bool) error { return unsupported() }
 
 // Dead reports false.
 func Dead(string) bool { return false }
+
+// Overlay is not here.
+type Overlay struct{}
+
+// NewOverlay gives one that cannot be mounted.
+func NewOverlay(*winfile.Tree, Streams, bool, string) *Overlay { return &Overlay{} }
+
+// MountOverlay is an error that wraps errors.ErrUnsupported.
+func MountOverlay(string, *Overlay, func(*winfile.Tree, *CommitOptions) error, *Options) (*Server, error) {
+	return nil, unsupported()
+}
+
+// State reports false.
+func State(string) (writable, changed bool) { return false, false }
+
+// RequestCommit is an error that wraps errors.ErrUnsupported.
+func RequestCommit(string, *CommitOptions) error { return unsupported() }

@@ -36,6 +36,7 @@ type View struct {
 	numbers map[*winfile.Info]uint64 // inode numbers, where the source has none
 	shorts  map[*winfile.Info][]byte // ntfs_dos_name of files with several names
 	totals  winfile.Totals
+	live    bool // the tree changes: nothing of it is remembered
 
 	mu   sync.Mutex
 	dirs map[*winfile.Entry]map[string]*winfile.Entry // children by name, of large directories that were looked into
@@ -136,7 +137,7 @@ func (v *View) Children(dir Node) iter.Seq[Node] {
 }
 
 func (v *View) child(dir *winfile.Entry, name string) *winfile.Entry {
-	if len(dir.Children) < indexed {
+	if len(dir.Children) < indexed || v.live {
 		for _, c := range dir.Children {
 			if c.Name == name {
 				return c

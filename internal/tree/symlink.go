@@ -212,3 +212,20 @@ func anyLink(r *winfile.Reparse, root string) (string, bool) {
 	}
 	return link, link != "" && !strings.ContainsRune(link, 0)
 }
+
+// LinkPoint makes the reparse point of a symbolic link of the host. An absolute target below one of roots becomes one that is relative to
+// the root of the image.
+func LinkPoint(target string, roots []string) (*winfile.Reparse, error) {
+	if r, err := fixLink(target, roots); r != nil || err != nil {
+		return r, err
+	}
+	return symlinkReparse(target)
+}
+
+// RelativeLink returns the target of a relative symbolic link that a link of the host can be as it is.
+func RelativeLink(r *winfile.Reparse) (string, bool) {
+	if _, relative, err := reparseTarget(r); err != nil || !relative {
+		return "", false
+	}
+	return hostLink(r, "")
+}
