@@ -148,9 +148,10 @@ Windows tool.`),
 	root.AddCommand(
 		newCapture(a), newAppend(a), newInfo(a), newDir(a), newApply(a), newVerify(a), newCheck(a), newList(a), newCat(a), newFS(a), newMount(a), newUnmount(a), newReg(a), newDisk(a), newBoot(a), newDriver(a), newRAM(a), newInstall(a), newDocs(a, root), newImagex(a),
 	)
-	root.AddCommand(newDiff(a), newRestore(a))
+	root.AddCommand(newDiff(a), newRestore(a), newStatus(a), newSlim(a))
 	root.AddCommand(newStore(a), newPoint(a), newPrune(a))
 	root.AddCommand(newDetect(a), newConvert(a))
+	root.AddCommand(newExport(a), newOptimize(a), newDelete(a), newSplit(a), newJoin(a), newUpdate(a))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))
 	root.SetHelpTemplate(`{{.Short}}{{if .Long}}

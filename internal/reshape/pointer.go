@@ -17,6 +17,7 @@ import (
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/ntfs"
+	"husk/wim"
 	"husk/winfile"
 	"husk/wof"
 )
@@ -27,6 +28,14 @@ type Pointer struct {
 	Location wof.Location // of the WIM, as the running system will see it
 	Config   string       // file with a [PrepopulateList], taken alone; "" means the volume's own, or the built-in list
 	UEFI     bool         // only UEFI starts the volume: what its own list leaves to pointers may be one
+}
+
+// Layer is one of several WIMs that files may be pointed into.
+type Layer struct {
+	WIM      *wim.Reader
+	Path     string
+	Image    int          // one that the files are of, or 1
+	Location wof.Location // as the running system will see it
 }
 
 // ToPointers makes those files of a volume pointer files whose contents are in the WIM, as reading and hashing them tells. Pointer files
@@ -40,17 +49,36 @@ func ToPointers(ctx context.Context, spec string, p *Pointer, o *Options) (*Resu
 	if err := w.Pointable(); err != nil {
 		return nil, err
 	}
-	if err := deploy.CheckFormat(w.WIM, w.Path); err != nil {
-		return nil, err
+	return ToLayers(ctx, spec, []Layer{{w.WIM, w.Path, w.Image.Index, p.Location}}, p, o)
+}
+
+// ToLayers is ToPointers into several WIMs: a file points into the first that has its content. WIM and Location of p are not used.
+func ToLayers(ctx context.Context, spec string, layers []Layer, p *Pointer, o *Options) (*Result, error) {
+	for _, l := range layers {
+		if err := deploy.CheckFormat(l.WIM, l.Path); err != nil {
+			return nil, err
+		}
 	}
 	s, err := open(ctx, spec, o)
 	if err != nil {
 		return nil, err
 	}
-	return s.finish(s.toPointers(ctx, w, p))
+	return s.finish(s.toPointers(ctx, layers, p))
 }
 
-func (s *session) toPointers(ctx context.Context, w *source.Source, p *Pointer) error {
+// backings gives the resources of several WIMs to wof.
+type backings []wof.Source
+
+func (b backings) Lookup(h winfile.SHA1) (wof.Resource, bool) {
+	for _, s := range b {
+		if r, ok := s.Lookup(h); ok {
+			return r, true
+		}
+	}
+	return wof.Resource{}, false
+}
+
+func (s *session) toPointers(ctx context.Context, layers []Layer, p *Pointer) error {
 	overlay, err := wof.ReadOverlay(s.src.Tree)
 	if errors.Is(err, fs.ErrNotExist) {
 		overlay, err = &wof.Overlay{}, nil
@@ -59,9 +87,13 @@ func (s *session) toPointers(ctx context.Context, w *source.Source, p *Pointer) 
 		return fmt.Errorf("%s: %w", s.src.Path, err)
 	}
 	before := len(overlay.Entries())
-	id, err := overlay.Add(wof.WIMOther, uint32(w.Image.Index), w.WIM.GUID(), p.Location)
-	if err != nil {
-		return err
+	var backing backings
+	for _, l := range layers {
+		id, err := overlay.Add(wof.WIMOther, uint32(l.Image), l.WIM.GUID(), l.Location)
+		if err != nil {
+			return err
+		}
+		backing = append(backing, deploy.NewBacking(l.WIM, id))
 	}
 	s.resolveAll()
 	conf, err := deploy.ReadConfig(p.Config, s.o.UI)
@@ -77,7 +109,7 @@ func (s *session) toPointers(ctx context.Context, w *source.Source, p *Pointer) 
 		return ui.Hint(err, "give a configuration with --config=FILE")
 	}
 	s.restore()
-	todo, err := s.candidates(w, rules)
+	todo, err := s.candidates(layers, rules)
 	if err != nil || len(todo) == 0 {
 		return err
 	}
@@ -86,7 +118,7 @@ func (s *session) toPointers(ctx context.Context, w *source.Source, p *Pointer) 
 			return err
 		}
 	}
-	return s.point(ctx, todo, rules, deploy.NewBacking(w.WIM, id))
+	return s.point(ctx, todo, rules, backing)
 }
 
 // noContents is a WIM with nothing in it.
@@ -94,11 +126,13 @@ type noContents struct{}
 
 func (noContents) Lookup(winfile.SHA1) (wof.Resource, bool) { return wof.Resource{}, false }
 
-// candidates are the files that the rules allow to be pointers and whose contents may be in the WIM: it has some of their sizes.
-func (s *session) candidates(w *source.Source, rules *wof.Rules) ([]file, error) {
+// candidates are the files that the rules allow to be pointers and whose contents may be in a WIM: it has some of their sizes.
+func (s *session) candidates(layers []Layer, rules *wof.Rules) ([]file, error) {
 	sizes := make(map[int64]bool)
-	for _, b := range w.WIM.Blobs() {
-		sizes[b.Size] = true
+	for _, l := range layers {
+		for _, b := range l.WIM.Blobs() {
+			sizes[b.Size] = true
+		}
 	}
 	plan, err := rules.Decide(s.src.Tree, noContents{})
 	if err != nil {
