@@ -49,16 +49,25 @@ func (b *bench) store() error {
 	husk := command{args: []string{"husk", "point", "add", dir, "x64", disk, "--quiet"}, ready: func() error {
 		return errors.Join(remove(layer), os.WriteFile(filepath.Join(dir, "husk.toml"), toml, 0o666))
 	}}
-	for _, how := range []struct{ what, option string }{
-		{"add a point of a husk, 2 % of its files changed", ""},
-		{"the same, wimlib trusting sizes and times", "--update-of=1"},
+	wim, volume := b.path("added.wim"), b.path("changed.ntfs")
+	defer os.Remove(wim)
+	defer os.Remove(volume)
+	for _, how := range []struct {
+		what, source string
+		options      []string
+	}{
+		{"add a point of a husk, 2 % of its files changed", folder, nil},
+		{"the same, wimlib trusting sizes and times", folder, []string{"--update-of=1"}},
+		{"the same, wimlib reading a plain NTFS volume", volume, nil},
 	} {
-		wim := b.path("added.wim")
-		peer := command{args: []string{"wimlib-imagex", "append", folder, wim, "second", "--wimboot"}, ready: func() error { return copyFile(wim, base) }}
-		if how.option != "" {
-			peer.args = append(peer.args, how.option)
+		if how.source == volume {
+			if err := plainVolume(volume, wim); err != nil {
+				return err
+			}
 		}
-		r, err := b.compare(how.what, husk, strings.TrimSpace("wimlib-imagex append "+how.option), &peer)
+		peer := command{args: append([]string{"wimlib-imagex", "append", how.source, wim, "second", "--wimboot"}, how.options...),
+			ready: func() error { return copyFile(wim, base) }}
+		r, err := b.compare(how.what, husk, strings.Join(append([]string{"wimlib-imagex append"}, how.options...), " "), &peer)
 		if err != nil {
 			return err
 		}
@@ -67,11 +76,21 @@ func (b *bench) store() error {
 			return err
 		}
 		r.Notes = append(r.Notes, fmt.Sprintf("%d files of %.1f MB changed; the new layer has %.1f MB", files, float64(bytes)/1e6, float64(n)/1e6))
-		if err := remove(wim); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// plainVolume makes an NTFS volume of the second image of a WIM.
+func plainVolume(volume, wim string) error {
+	n, err := size(wim)
+	if err != nil {
+		return err
+	}
+	if err := newVolume(volume, (8*n+1<<30)&^(1<<20-1)); err != nil {
+		return err
+	}
+	_, err = (&command{args: []string{"wimlib-imagex", "apply", wim, "2", volume}}).measure()
+	return err
 }
 
 // changeFiles changes the same files of a disk and of a folder: pointer files become plain ones with other bytes.
