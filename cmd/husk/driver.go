@@ -23,7 +23,7 @@ in place, all or nothing.`),
 		Args: args(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDriverList(a), newDriverAdd(a))
+	c.AddCommand(newDriverList(a), newDriverAdd(a), newDriverUSB(a))
 	return c
 }
 

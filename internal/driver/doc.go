@@ -1,5 +1,5 @@
 // Package driver looks at the boot-start drivers of an offline Windows system, and puts Microsoft's overlay driver wofadk.sys into
-// one that has none of its own: Windows 7 and 8, which then start from pointer files.
+// one that has none of its own: Windows 7 and 8, which then start from pointer files. It also sets what a start from a disk behind USB needs.
 //
 // The driver comes with the Assessment and Deployment Kit of Windows 10, which is where users have it from: it cannot be given away.
 // It is a file in \Windows\System32\drivers and a service key in every control set of the SYSTEM hive:

@@ -196,7 +196,7 @@ func (f *Facts) bootDrivers(r *reader) {
 			r.keep(err)
 			continue
 		}
-		d := Driver{Name: s.Name(), Group: sr.text("", "Group"), Image: imagePath(sr.text("", "ImagePath"))}
+		d := Driver{Name: s.Name(), Group: sr.text("", "Group"), Image: ImagePath(sr.text("", "ImagePath"))}
 		if d.Image == "" {
 			d.Image = driversBelowDir + d.Name + ".sys"
 		}
@@ -205,8 +205,8 @@ func (f *Facts) bootDrivers(r *reader) {
 	}
 }
 
-// imagePath makes a slash path below the Windows folder of an ImagePath, which may begin there, at \SystemRoot or at a drive.
-func imagePath(s string) string {
+// ImagePath makes a slash path below the Windows folder of an ImagePath, which may begin there, at \SystemRoot or at a drive.
+func ImagePath(s string) string {
 	s = strings.Trim(strings.ReplaceAll(strings.Trim(s, `" `), `\`, "/"), "/")
 	for _, prefix := range []string{"??/", "SystemRoot/", "%SystemRoot%/"} {
 		if len(s) >= len(prefix) && winfile.EqualFold(s[:len(prefix)], prefix) {

@@ -213,7 +213,7 @@ func TestImagePath(t *testing.T) {
 		``: ``, `system32\drivers\a.sys`: `system32/drivers/a.sys`, `\SystemRoot\System32\drivers\a.sys`: `System32/drivers/a.sys`,
 		`\??\C:\Windows\x\a.sys`: `x/a.sys`, `%SystemRoot%\a.sys`: `a.sys`, `"C:\WINDOWS\a.sys"`: `a.sys`,
 	} {
-		if got := imagePath(in); got != want {
+		if got := ImagePath(in); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
