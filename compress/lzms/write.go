@@ -57,9 +57,10 @@ func (e *rangeEncoder) put(unit uint16) {
 	e.pos += 2
 }
 
-// finish writes the rest of low. What follows it does not matter then.
+// finish writes the rest of low, two units, and a unit of 0: 7-Zip 26.02 wants nothing to be left over even if it takes in one unit more
+// after the last decision.
 func (e *rangeEncoder) finish() {
-	for range 3 {
+	for range 4 {
 		e.shift()
 	}
 }
