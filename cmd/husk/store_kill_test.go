@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"husk/internal/sample"
+	"husk/internal/store"
 	"husk/internal/tree"
 )
 
@@ -153,5 +155,29 @@ func (p *process) soundStore() {
 		if status, out := husk(p.t, args...); status != 0 {
 			p.t.Fatalf("%q: status %d\n%s", args, status, out)
 		}
+	}
+}
+
+// TestLockedStore: who finds the store locked says by whom, or waits.
+func TestLockedStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "st")
+	if status, out := husk(t, "store", "init", dir); status != 0 {
+		t.Fatal(out)
+	}
+	s, err := store.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Lock(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	status, out := husk(t, "store", "rebuild", dir, "--no-wait")
+	if want := fmt.Sprintf("process %d on ", os.Getpid()); status != exitFailed || !strings.Contains(out, want) {
+		t.Errorf("status %d, want %d and %q:\n%s", status, exitFailed, want, out)
+	}
+	time.AfterFunc(200*time.Millisecond, func() { s.Close() })
+	status, out = husk(t, "store", "rebuild", dir)
+	if status != 0 || !strings.Contains(out, "waiting for it") {
+		t.Errorf("status %d:\n%s", status, out)
 	}
 }

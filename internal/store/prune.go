@@ -54,7 +54,7 @@ type Keep struct {
 func (k *Keep) Empty() bool { return *k == Keep{} }
 
 // Split parts the points of one system, given by date, into those that stay and those that go.
-func (k *Keep) Split(points []*Point) (stay, go_ []*Point) {
+func (k *Keep) Split(points []*Point) (stay, drop []*Point) {
 	kept := make(map[*Point]bool)
 	newest := slices.Clone(points)
 	slices.Reverse(newest)
@@ -88,10 +88,10 @@ func (k *Keep) Split(points []*Point) (stay, go_ []*Point) {
 		if kept[p] {
 			stay = append(stay, p)
 		} else {
-			go_ = append(go_, p)
+			drop = append(drop, p)
 		}
 	}
-	return stay, go_
+	return stay, drop
 }
 
 // Impact is what dropping points would do to layers and disks.
