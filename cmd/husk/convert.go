@@ -57,7 +57,7 @@ old system starts as before.`),
 
 func (f *convertFlags) run(c *cobra.Command, a *app, given []string) error {
 	o := &f.o
-	o.UI, o.Threads = a.ui, a.threads
+	o.UI, o.Threads, o.DryRun = a.ui, a.threads, f.dryRun
 	switch f.firmware {
 	case "auto":
 	case "bios", "uefi":

@@ -30,6 +30,7 @@ const (
 	stepVerified step = "verified" // and was read back
 	stepBuild    step = "build"    // the target is being made
 	stepBuilt    step = "built"    // and is complete
+	stepDone     step = "done"     // nothing is left but what was needed on the way
 )
 
 // job says which conversion a journal is of.
@@ -48,7 +49,7 @@ type note struct {
 	Name        string `json:"name,omitempty"`        // of the image
 	New         bool   `json:"new,omitempty"`         // the WIM is of this conversion alone
 	Fingerprint string `json:"fingerprint,omitempty"` // of the system when it was captured
-	GUID        string `json:"guid,omitempty"`        // of the WIM
+	GUID        string `json:"guid,omitempty"`        // of the WIM; with capture of one that is replaced
 	Image       int    `json:"image,omitempty"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +51,7 @@ type Options struct {
 	Size     int64         // of the new disk, or of the VHD; 0 means what fits
 	Compress string        // as archive.Options has it
 	Restart  bool          // forget a conversion that was cut off
+	DryRun   bool          // do not even finish a change of the volume that was cut off, which a plan in place has to wait for
 	Replace  bool          // a target that exists may be replaced
 	Threads  int
 	UI       *ui.UI
@@ -111,10 +113,14 @@ func refuse(hint string, format string, args ...any) error {
 	return ui.Hint(fmt.Errorf("%w: %s", errRefused, fmt.Sprintf(format, args...)), hint)
 }
 
-// New decides how a system is converted, and estimates what comes of it. Nothing is written.
+// New decides how a system is converted, and estimates what comes of it. Nothing is written, but that a change of the volume which a
+// conversion in place made, and which was cut off, is finished.
 func New(ctx context.Context, o *Options) (*Plan, error) {
 	p := &Plan{o: o, Target: o.Target, Form: o.Form, Boot: o.Boot}
 	if err := p.chooseForm(); err != nil {
+		return nil, err
+	}
+	if err := p.settle(); err != nil {
 		return nil, err
 	}
 	volume, err := p.findSystem(ctx)
@@ -166,6 +172,29 @@ func (p *Plan) chooseForm() error {
 		return ui.Usage(errors.New("an entry in a boot store goes with a VHD: other systems keep theirs, or bring one"))
 	}
 	return nil
+}
+
+// settle finishes a change of the volume that was cut off. Of a device that shows only when it is opened for changes.
+func (p *Plan) settle() error {
+	path, selector := source.Split(p.o.System)
+	st, err := os.Stat(path)
+	if p.Form != InPlace || p.o.DryRun || err != nil || st.IsDir() || st.Mode().IsRegular() && !inplace.Pending(path) {
+		return nil // what is wrong with the name, others will say
+	}
+	number := 0
+	if selector != "" {
+		if number, err = strconv.Atoi(selector); err != nil {
+			return ui.Usage(fmt.Errorf("%s:%s: want a partition number after the colon", path, selector))
+		}
+	}
+	if number == 0 && !st.Mode().IsRegular() {
+		return nil // which partition of the device will be known only later
+	}
+	v, err := inplace.Open(path, number)
+	if err != nil {
+		return err
+	}
+	return v.Close()
 }
 
 // findSystem turns the user's word into a volume with a Windows. Folders and images have none.

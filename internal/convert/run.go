@@ -92,10 +92,14 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 		}
 	}()
 	r := &run{Plan: p, n: n, r: &Result{Plan: p}}
-	for _, s := range []struct {
+	steps := []struct {
 		do   func(context.Context) error
 		took *float64
-	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}} {
+	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}}
+	if n.last(stepDone) != nil {
+		steps = nil
+	}
+	for _, s := range steps {
 		began := time.Now()
 		if err := s.do(ctx); err != nil {
 			return nil, err
@@ -108,11 +112,16 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 		r.r.WIMBytes = st.Size()
 	}
 	r.r.Image = r.image
+	if err := n.add(note{Step: stepDone}); err != nil {
+		return nil, err
+	}
+	if p.Inside {
+		if err := os.Remove(p.WIM); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 	done = true
 	err = n.remove()
-	if p.Inside {
-		err = errors.Join(err, os.Remove(p.WIM))
-	}
 	r.r.Elapsed = time.Since(start)
 	r.r.Took.All = r.r.Elapsed.Seconds()
 	return r.r, err
@@ -133,16 +142,20 @@ func (r *run) capture(ctx context.Context) error {
 	}
 	begin := note{Step: stepCapture, Name: r.Image, Fingerprint: r.fingerprint, New: r.Inside || !r.Adds || was != nil && was.New}
 	o := &archive.Options{Name: begin.Name, Wimboot: true, Compress: r.o.Compress, Threads: r.o.Threads, UI: r.o.UI, Overwrite: begin.New}
-	if !begin.New {
-		w, err := wim.Open(r.WIM)
-		if err != nil {
-			return fmt.Errorf("%s: %w", r.WIM, err)
-		}
+	w, err := wim.Open(r.WIM)
+	switch {
+	case err == nil && begin.New:
+		begin.GUID = w.GUID().String() // one of an earlier state, not to be taken for what is made now
+		err = w.Close()
+	case err == nil:
 		begin.Name = uniqueName(w, r.Image)
-		if err := w.Close(); err != nil {
-			return err
-		}
 		o.Name, o.Compress = begin.Name, ""
+		err = w.Close()
+	case begin.New && errors.Is(err, os.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.WIM, err)
 	}
 	if err := r.n.add(begin); err != nil {
 		return err
@@ -180,6 +193,9 @@ func (r *run) captured() (bool, error) {
 		return false, fmt.Errorf("%s: %w", r.WIM, err)
 	}
 	defer w.Close()
+	if begin.New && w.GUID().String() == begin.GUID {
+		return false, nil
+	}
 	for _, i := range w.Images() {
 		if i.Name() != begin.Name {
 			continue
@@ -638,12 +654,16 @@ func (r *run) partition() bcd.Descriptor {
 	return bcd.MBRPartition(signature, int64(offset))
 }
 
-// fingerprint sums up names, sizes and times of a tree: a system that was used since has another one.
+// fingerprint sums up names, sizes and times of a tree: a system that was used since has another one. What a conversion in place puts onto
+// the volume before the first file becomes a pointer does not count.
 func fingerprint(t *winfile.Tree) string {
 	h := sha256.New()
 	var b []byte
 	for path, e := range t.All() {
 		i := e.Info
+		if folded := strings.ToLower(path); folded == "." || folded == filepath.Dir(insidePath) || folded == insidePath {
+			continue
+		}
 		b = append(b[:0], path...)
 		b = append(b, 0)
 		for _, n := range []uint64{uint64(i.Size()), uint64(i.Written), uint64(i.Changed), uint64(i.Attributes), i.ID} {
