@@ -34,9 +34,10 @@ type Options struct {
 	Check              bool        // write an integrity table
 	Config             string      // capture configuration file; "" means the image's own, or the built-in list
 	RPFix, NoRPFix     bool
-	WIMs               []string // where the data of a source's pointer files is
-	Dereference        bool     // read and hash the contents of pointer files instead of trusting the pointers
-	Overwrite          bool     // Capture may replace a WIM
+	WIMs               []string       // where the data of a source's pointer files is
+	Layers             []source.Layer // the same that are open already
+	Dereference        bool           // read and hash the contents of pointer files instead of trusting the pointers
+	Overwrite          bool           // Capture may replace a WIM
 	DryRun             bool
 	Threads            int
 	UI                 *ui.UI
@@ -324,7 +325,7 @@ func open(ctx context.Context, src, target string, known func(winfile.SHA1) *win
 		return true
 	}
 	s, err := source.Open(ctx, src, &source.Options{
-		WIMs: o.WIMs, Known: known, Dereference: o.Dereference, Exclude: exclude, Warn: o.UI.Warn,
+		WIMs: o.WIMs, Layers: o.Layers, Known: known, Dereference: o.Dereference, Exclude: exclude, Warn: o.UI.Warn,
 		Scan: func(so *tree.ScanOptions) { so.RPFix = !o.NoRPFix },
 	})
 	if err != nil {

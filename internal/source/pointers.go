@@ -137,6 +137,11 @@ func (s *Source) openBacking(overlay *wof.Overlay, id uint64, o *Options) (*wim.
 	if !ok {
 		return nil, "", fmt.Errorf("WimOverlay.dat has no data source %d", id)
 	}
+	for _, l := range o.Layers {
+		if l.WIM.GUID() == entry.GUID {
+			return l.WIM, l.Path, nil
+		}
+	}
 	var tried []string
 	for i, path := range s.candidates(entry.Location.Path, o.WIMs) {
 		if _, err := os.Stat(path); err != nil {

@@ -37,6 +37,7 @@ const (
 // Options tunes Open. The zero value opens with pointers resolved.
 type Options struct {
 	WIMs    []string                           // WIM files to look for pointers' data and what a delta WIM lacks in, before the places that Open finds by itself
+	Layers  []Layer                            // the same that are open already, and stay whoever's opened them; taken by their GUID
 	Raw     bool                               // leave pointer files as they are: reparse points with sparse data
 	Exclude func(path string, isDir bool) bool // of a folder: what not to look at, by slash path
 	Scan    func(o *tree.ScanOptions)          // more settings of a folder scan; may be nil

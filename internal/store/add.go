@@ -59,7 +59,7 @@ func (s *Store) AddPoint(ctx context.Context, src string, o *AddOptions) (*AddRe
 		return nil, err
 	}
 	for _, l := range s.layers {
-		ao.WIMs = append(ao.WIMs, l.Path)
+		ao.Layers = append(ao.Layers, source.Layer{Path: l.Path, WIM: l.WIM})
 	}
 	src, err = s.sourceOf(src, o)
 	if err != nil {

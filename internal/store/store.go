@@ -48,7 +48,7 @@ type Layer struct {
 	WIM     *wim.Reader
 	Retired bool // no point needs it
 
-	store   *Store
+	stat    fs.FileInfo
 	created time.Time
 	folds   []string // GUIDs of the layers that it was merged from
 	images  []*Point
@@ -182,11 +182,19 @@ func (s *Store) closeLayers() error {
 	return errors.Join(errs...)
 }
 
-// load reads the folder.
+// load reads the folder. Layers that are open are not opened again, unless one of them has changed.
 func (s *Store) load() error {
-	if err := s.closeLayers(); err != nil {
-		return err
+	open := make(map[string]*Layer)
+	for _, l := range s.layers {
+		open[l.File] = l
 	}
+	if !s.unchanged() {
+		open = nil
+		if err := s.closeLayers(); err != nil {
+			return err
+		}
+	}
+	s.layers, s.points, s.dropped, s.bad = nil, nil, nil, nil
 	s.Warnings = nil
 	cat, err := readCatalogue(s.Dir)
 	if err != nil {
@@ -202,7 +210,7 @@ func (s *Store) load() error {
 		return err
 	}
 	for _, name := range names {
-		s.loadLayer(name)
+		s.loadLayer(name, open[name])
 	}
 	s.order()
 	s.findPoints()
@@ -231,14 +239,33 @@ func (s *Store) wimNames() ([]string, error) {
 	return names, nil
 }
 
-func (s *Store) loadLayer(name string) {
+// unchanged reports whether the layers that are open are what the folder has under their names.
+func (s *Store) unchanged() bool {
+	for _, l := range s.layers {
+		st, err := os.Stat(l.Path)
+		if err != nil || !os.SameFile(st, l.stat) || st.Size() != l.stat.Size() || !st.ModTime().Equal(l.stat.ModTime()) {
+			return false
+		}
+	}
+	return true
+}
+
+// loadLayer reads a layer, which may be open.
+func (s *Store) loadLayer(name string, open *Layer) {
 	path := filepath.Join(s.Dir, name)
-	r, err := wim.Open(path)
+	var r *wim.Reader
+	var st fs.FileInfo
+	var err error
+	if open != nil {
+		r, st = open.WIM, open.stat
+	} else if st, err = os.Stat(path); err == nil {
+		r, err = wim.Open(path)
+	}
 	if err != nil {
 		s.bad = append(s.bad, BadLayer{name, err})
 		return
 	}
-	l := &Layer{File: name, Path: path, WIM: r, store: s}
+	l := &Layer{File: name, Path: path, WIM: r, stat: st}
 	for _, i := range r.Images() {
 		info := i.Info()
 		if n, err := strconv.Atoi(info.Properties[propLayer]); err == nil && n > l.Number {
