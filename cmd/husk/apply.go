@@ -12,6 +12,7 @@ import (
 
 	"husk/internal/deploy"
 	"husk/internal/source"
+	"husk/internal/store"
 	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/wof"
@@ -167,7 +168,7 @@ func (f *applyFlags) options(a *app, s *source.Source) (*deploy.Options, error) 
 	case !f.wimboot:
 		return o, nil
 	}
-	at, err := deploy.Location(f.wimDisk, f.wimPath, s.Path)
+	at, err := store.LocationOf(s.Path, f.wimDisk, f.wimPath)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,18 +147,37 @@ func dateEnd(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// LocationOf is where a WIM will be when the system that points into it starts: as the user's words have it (see deploy.Location), or else,
+// of a layer in the folder of a store, as the store has it.
+func LocationOf(wimFile, disk, path string) (wof.Location, error) {
+	dir := filepath.Dir(wimFile)
+	if disk != "" && path != "" || !Is(dir) {
+		return deploy.Location(disk, path, wimFile)
+	}
+	s, err := Open(dir, nil)
+	if err != nil {
+		return wof.Location{}, err
+	}
+	defer s.Close()
+	return s.location(filepath.Base(wimFile), wimFile, disk, path)
+}
+
 // Location is where the WIM of a point will be when the system starts: as the user's words have it (see deploy.Location), or else as
 // husk.toml has it for the folder, or else where it lies now.
 func (s *Store) Location(p *Point, disk, path string) (wof.Location, error) {
+	return s.location(p.Layer.File, p.Layer.Path, disk, path)
+}
+
+func (s *Store) location(file, wimFile, disk, path string) (wof.Location, error) {
 	if b := s.cat.Boot; b != nil {
 		if disk == "" {
 			disk = b.Disk
 		}
 		if path == "" && b.Path != "" {
-			path = strings.TrimRight(b.Path, `\/`) + `\` + p.Layer.File
+			path = strings.TrimRight(b.Path, `\/`) + `\` + file
 		}
 	}
-	return deploy.Location(disk, path, p.Layer.Path)
+	return deploy.Location(disk, path, wimFile)
 }
 
 // Boot is where the folder is when its systems start, nil if husk.toml does not tell.
