@@ -210,8 +210,8 @@ func (w *walk) record(p pending, more *file, r record, off int64) (*file, error)
 	name := fileName(text(raw, w.Joliet), w.Joliet)
 	path := strings.TrimPrefix(p.path+"/"+name, "/")
 	what := "record of " + path
-	if more != nil && more.name != name {
-		return nil, formatError(what, off, "another name, want more of %s", more.name)
+	if more != nil && (more.name != name || r.flags()&flagDirectory != 0) {
+		return nil, formatError(what, off, "another file or directory, want more of %s", more.name)
 	}
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
 		w.warn("/%s: a file with the name %q is left out", p.path, name)

@@ -468,38 +468,12 @@ func (d *Reader) NextOwn(off int64) (start, end int64, err error) {
 	return start, end, err
 }
 
-// nextRange walks blocks from off on. in gives the first range of block i between two places of the disk; an empty one
-// means that there is none. Ranges that touch become one.
+// nextRange is ondisk.NextRange over the blocks of the disk. A fixed disk has all of itself.
 func (d *Reader) nextRange(off int64, in func(i int, from, to int64) (int64, int64)) (start, end int64) {
-	off = max(off, 0)
-	if off >= d.size {
-		return d.size, d.size
-	}
 	if d.footer.Type == Fixed {
-		return off, d.size
+		return min(max(off, 0), d.size), d.size
 	}
-	found := false
-	for i := int(off / d.blockSize); i < len(d.bat); i++ {
-		base := int64(i) * d.blockSize
-		to := min(base+d.blockSize, d.size)
-		a, b := in(i, max(off, base), to)
-		switch {
-		case a >= b && found, found && a != end:
-			return start, end
-		case a >= b:
-			continue
-		case !found:
-			start, found = a, true
-		}
-		end = b
-		if b < to {
-			return start, end
-		}
-	}
-	if !found {
-		return d.size, d.size
-	}
-	return start, end
+	return ondisk.NextRange(off, d.size, d.blockSize, func(i, from, to int64) (int64, int64) { return in(int(i), from, to) })
 }
 
 // ReadAt reads from the disk as io.ReaderAt says. Sectors that are not in the file read as zeros.

@@ -632,7 +632,7 @@ func (m *image) info() Info {
 func (d *Reader) NextAllocated(off int64) (start, end int64) { return d.nextAllocated(off) }
 
 func (m *image) nextAllocated(off int64) (start, end int64) {
-	return m.nextRange(off, func(i, from, to int64) (int64, int64) {
+	return ondisk.NextRange(off, m.geometry.size, m.blockSize, func(i, from, to int64) (int64, int64) {
 		switch s := m.bat[m.payload(i)].state(); {
 		case s >= statePresent:
 			return from, to
@@ -651,7 +651,7 @@ func (m *image) nextAllocated(off int64) (start, end int64) {
 // it, and in a differencing disk also those that it makes zero. The parent's content with these ranges replaced is the
 // disk's.
 func (d *Reader) NextOwn(off int64) (start, end int64, err error) {
-	start, end = d.nextRange(off, func(i, from, to int64) (int64, int64) {
+	start, end = ondisk.NextRange(off, d.geometry.size, d.blockSize, func(i, from, to int64) (int64, int64) {
 		e := d.bat[d.payload(i)]
 		switch {
 		case e.state() == statePartial:
@@ -677,34 +677,6 @@ func (m *image) nextPartial(i, from, to int64) (start, end int64, err error) {
 		from += n
 	}
 	return to, to, nil
-}
-
-// nextRange walks blocks from off on. in gives the first range of block i between two places of the disk; an empty one
-// means that there is none. Ranges that touch become one.
-func (m *image) nextRange(off int64, in func(i, from, to int64) (int64, int64)) (start, end int64) {
-	size := m.geometry.size
-	off = max(off, 0)
-	found := false
-	for i := off / m.blockSize; i < m.blocks(); i++ {
-		to := min((i+1)*m.blockSize, size)
-		a, b := in(i, max(off, i*m.blockSize), to)
-		switch {
-		case a >= b && found, found && a != end:
-			return start, end
-		case a >= b:
-			continue
-		case !found:
-			start, found = a, true
-		}
-		end = b
-		if b < to {
-			return start, end
-		}
-	}
-	if !found {
-		return size, size
-	}
-	return start, end
 }
 
 // ReadAt reads from the disk as io.ReaderAt says. What is in no file reads as zeros.

@@ -242,6 +242,11 @@ func (d *Disk) readGPT() error {
 		return err
 	}
 	d.Scheme, d.GUID = GPT, t.DiskGUID
+	if f, ok := d.r.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			d.SectorSize = t.SectorSize // nothing but the table tells what sectors the disk has that a raw image is of
+		}
+	}
 	for _, p := range t.Partitions {
 		d.addPartition(Partition{
 			Number: p.Number, Offset: int64(p.First) * int64(t.SectorSize), Size: int64(p.Last-p.First+1) * int64(t.SectorSize),
