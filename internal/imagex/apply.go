@@ -293,6 +293,15 @@ func runExtract(k *call) error {
 	if err != nil {
 		return err
 	}
+	dir := k.value("dest-dir")
+	if dir == "" {
+		dir = "."
+	}
+	if !k.has("to-stdout") {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return coded(err, codeWrite)
+		}
+	}
 	picked := &picks{k: k, from: t.Root, root: newDirectory("")}
 	picked.root.Info = &winfile.Info{Attributes: winfile.AttrDirectory, Links: 1}
 	if len(k.args) < 3 {
@@ -305,10 +314,6 @@ func runExtract(k *call) error {
 	}
 	if k.has("to-stdout") {
 		return k.toStdout(picked)
-	}
-	dir := k.value("dest-dir")
-	if dir == "" {
-		dir = "."
 	}
 	out := &winfile.Tree{Root: picked.root}
 	recount(out)

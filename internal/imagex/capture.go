@@ -58,7 +58,7 @@ func runCapture(k *call) error {
 	if err := k.update(t, known); err != nil {
 		return err
 	}
-	o.ReparseFix = s.rpfix
+	o.ReparseFix = !k.has("norpfix")
 	if k.has("boot") {
 		o.BootIndex = 1
 	}
@@ -320,7 +320,7 @@ func baseName(src string) string {
 // freeName adds a number to a name that is used already.
 func freeName(name string, used []string) string {
 	free := name
-	for n := 2; slices.Contains(used, free); n++ {
+	for n := 1; slices.Contains(used, free); n++ {
 		free = name + " (" + strconv.Itoa(n) + ")"
 	}
 	return free
@@ -358,7 +358,7 @@ func (k *call) editable(name string) (f *directio.File, r *wim.Reader, size int6
 		return nil, nil, 0, coded(fmt.Errorf("%s: %w", name, err), codeOpen)
 	}
 	if _, parts := r.Part(); parts > 1 {
-		return nil, nil, 0, fail(codeSplit, "%q is a part of a split WIM and cannot be changed", name)
+		return nil, nil, 0, fail(codeReadOnly, "%q is a part of a split WIM and cannot be changed", name)
 	}
 	if r.ReadOnly() {
 		return nil, nil, 0, fail(codeReadOnly, "%q is marked read-only", name)
@@ -397,6 +397,9 @@ func (k *call) appendImage(src, target string, threads int) error {
 	wr, err := wim.Append(f, size, o)
 	if err != nil {
 		return coded(fmt.Errorf("%s: %w", target, err), codeParam)
+	}
+	if k.has("rpfix") {
+		wr.SetReparseFix(true)
 	}
 	if err := k.add(wr, o, t, info); err != nil {
 		return err

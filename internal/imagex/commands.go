@@ -59,7 +59,7 @@ var Commands = []*Command{
 		Options: options([]Option{value("path", "PATH"), flag("detailed"), flag("one-file-only"), ref})},
 	{Name: "export", Synopsis: "SRC_WIMFILE SRC_IMAGE DEST_WIMFILE [DEST_IMAGE_NAME [DEST_IMAGE_DESC]]", min: 3, max: 5,
 		Options: options([]Option{flag("boot"), check, nocheck, include, ref, threads, rebuild, flag("recompress"), flag("wimboot"), compact}, format, solid, pipable)},
-	{Name: "extract", Synopsis: "WIMFILE IMAGE [(PATH | @LISTFILE)...]", min: 1, max: -1,
+	{Name: "extract", Synopsis: "WIMFILE IMAGE [(PATH | @LISTFILE)...]", min: 2, max: -1,
 		Options: options(extracted, []Option{
 			value("dest-dir", "DIR"), flag("to-stdout"), flag("no-globs"), alias("no-wildcards", "no-globs"), flag("nullglob"), flag("preserve-dir-structure"),
 		})},

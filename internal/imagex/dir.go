@@ -206,7 +206,7 @@ func (d *lister) blob(h winfile.SHA1) {
 			return
 		}
 	}
-	printBlob(d.out, h, wim.BlobInfo{}, 0, false)
+	fmt.Fprintf(d.out, "Hash              = 0x%x\n\n", h[:]) // in another WIM
 }
 
 // isPipable reports whether a WIM is one that can be applied from a pipe.

@@ -269,6 +269,9 @@ func (k *call) open(name string) (*wim.Reader, error) {
 }
 
 func (k *call) openOne(name string) (*wim.Reader, error) {
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return nil, fail(codeRead, "%q: Error reading header: it is a directory", name)
+	}
 	r, err := wim.Open(name)
 	if err != nil {
 		return nil, coded(fmt.Errorf("%s: %w", name, err), codeOpen)

@@ -50,7 +50,7 @@ func runInfo(k *call) error {
 	if n == allImages && k.has("boot") {
 		return badArgument("Cannot specify the --boot flag without specifying a specific image in a multi-image WIM")
 	}
-	if edit || (k.has("nocheck") && r.HasIntegrity()) || k.has("include-integrity") || k.has("check") && !r.HasIntegrity() && len(k.args) > 2 {
+	if edit {
 		return k.changeInfo(name, r, n, properties)
 	}
 	out := bufio.NewWriter(k.env.Stdout)
@@ -81,7 +81,7 @@ func (k *call) showInfo(out io.Writer, r *wim.Reader, name string, n int) error 
 	}
 	if k.has("xml") {
 		any = true
-		if _, err := out.Write(rawXML(r)); err != nil {
+		if _, err := out.Write(append(rawXML(r), '\n', 0)); err != nil {
 			return err
 		}
 	}
@@ -135,9 +135,7 @@ func printWIM(out io.Writer, r *wim.Reader, name string) {
 			attributes = append(attributes, a.name)
 		}
 	}
-	if len(attributes) > 0 {
-		fmt.Fprintf(out, "Attributes:     %s\n", strings.Join(attributes, ", "))
-	}
+	fmt.Fprintf(out, "Attributes:     %s\n", strings.Join(attributes, ", "))
 	fmt.Fprintln(out)
 }
 

@@ -214,9 +214,9 @@ func put(dir, e *winfile.Entry, keep bool) error {
 	case old.Info.IsDir() && e.Info.IsDir():
 		return merge(old, e, keep)
 	case old.Info.IsDir():
-		return fail(codeOverlay, "%s in the image is a directory, and a file cannot replace it", e.Name)
+		return fail(codeIsDir, "%s in the image is a directory, and a file cannot replace it", e.Name)
 	case e.Info.IsDir():
-		return fail(codeOverlay, "%s in the image is a file, and a directory cannot replace it", e.Name)
+		return fail(codeNotDir, "%s in the image is a file, and a directory cannot replace it", e.Name)
 	case keep:
 		return fail(codeOverlay, "%s is in the image already", e.Name)
 	}

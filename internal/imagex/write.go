@@ -117,7 +117,7 @@ func runExport(k *call) error {
 		return err
 	}
 	if len(k.args) > 3 && len(list) > 1 {
-		return badArgument("Cannot specify a destination name (%q) when exporting several images", k.args[3])
+		return fail(codeParam, "Cannot specify a destination name (%q) when exporting several images", k.args[3])
 	}
 	if to == "-" || k.has("pipable") {
 		return k.exportPipable(src, list, &fmtOpts, to, threads)
