@@ -563,17 +563,60 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestDryRun holds that nothing is written, in any mode.
+// TestDryRun holds that nothing is written, in any mode: not the target, nothing beside it, and nothing into the folder for what is on
+// the way.
 func TestDryRun(t *testing.T) {
-	dir := t.TempDir()
-	wimFile := images(t, true, "x64")
-	for _, o := range []Options{{}, {Firmware: UEFI}, {Wimboot: true}} {
-		o.DryRun, o.UI = true, quiet(t)
-		if _, err := Install(context.Background(), []string{wimFile + ":1"}, filepath.Join(dir, "disk.vhdx"), &o); err != nil {
+	dir, temp := t.TempDir(), t.TempDir()
+	winre := filepath.Join(t.TempDir(), "winre.wim")
+	makeWinRE(t, winre, 1)
+	data, err := os.ReadFile(winre)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wimFile := imagesWith(t, true, func(tree *winfile.Tree, _ string) {
+		makeTen(t, tree)
+		addRAMDriver(t, tree, 0)
+		if err := errors.Join(place(tree, "Windows/System32/Recovery/Winre.wim", newFile(data)),
+			place(tree, "Windows/Boot/DVD/EFI/boot.sdi", newFile([]byte("sdi")))); err != nil {
 			t.Fatal(err)
 		}
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-			t.Errorf("%+v: %v %v", o, left, err)
+	}, "x64")
+	algorithm := wof.XPRESS8K
+	for _, tt := range []struct {
+		o    Options
+		plan bool // of files
+		menu int  // entries
+	}{
+		{Options{}, false, 2}, {Options{Firmware: UEFI}, false, 1}, {Options{Firmware: UEFI, Sector: 4096, Recovery: true}, false, 1},
+		{Options{Wimboot: true, Explain: true}, true, 2}, {Options{Firmware: BIOS, Compact: &algorithm, Explain: true}, true, 1},
+		{Options{Firmware: BIOS, Wimboot: true, Explain: true, RAM: RAMOptions{Systems: []int{1}, Grub: grub(t)}}, true, 2},
+		{Options{Firmware: Both, Wimboot: true, Explain: true, RAM: RAMOptions{Systems: []int{1}}}, true, 4},
+	} {
+		o := tt.o
+		o.DryRun, o.UI, o.Temp = true, quiet(t), temp
+		r, err := Install(context.Background(), []string{wimFile + ":1"}, filepath.Join(dir, "disk.vhdx"), &o)
+		if err != nil {
+			t.Fatalf("%+v: %v", o, err)
+		}
+		for _, d := range []string{dir, temp} {
+			if left, err := os.ReadDir(d); err != nil || len(left) > 0 {
+				t.Errorf("%+v: %v %v", o, left, err)
+			}
+		}
+		if len(r.Menu) != tt.menu {
+			t.Errorf("%+v: menu %+v, want %d entries", o, r.Menu, tt.menu)
+		}
+		plan := r.Systems[0].Plan
+		if (plan != nil) != tt.plan || plan != nil && (len(plan.Counts) < 2 || len(plan.Plain) == 0) {
+			t.Errorf("%+v: %+v", o, plan)
+		}
+		for _, p := range r.Partitions {
+			if p.Kind != kindMSR && (p.FileSystem == "" || p.Used <= 0 || p.Used > p.Size) {
+				t.Errorf("%+v: %+v", o, p)
+			}
+		}
+		if len(o.RAM.Systems) > 0 && (len(r.RAM) != 1 || r.RAM[0].Bytes < 256<<20) {
+			t.Errorf("%+v", r.RAM)
 		}
 	}
 }
