@@ -57,6 +57,7 @@ boot manager itself, which is EXPERIMENTAL.`),
 	flags.StringVar(&f.o.Unattend, "unattend", "", t("answer `file` for the setup of the system"))
 	flags.StringVar(&f.o.BootFiles, "boot-files", "", t("take the boot files from the Windows in this `source`: FILE[:IMAGE] or a folder (default: those of the newest image)"))
 	flags.IntVar(&f.o.Sector, "sector-size", 0, t("`bytes` of a logical sector, 512 or 4096, of a raw image or VHDX (default 512; a disk has its own)"))
+	flags.BoolVar(&f.o.NoExpand, "no-expand", false, t("with --mode=wimboot: Windows leaves its VHD as small as it is, instead of growing it to its full size at start"))
 	flags.BoolVar(&f.o.Recovery, "recovery", false, t("make a partition with the recovery environment that the image brings"))
 	flags.IntSliceVar(&f.o.RAM.Systems, "ram", nil, t("`number` of an image of which the disk also gets one that starts in memory, with --wimboot"))
 	flags.StringVar(&f.o.RAM.Grub, "grub4dos", "", t("grub4dos' `grldr`, which loads what --ram makes; grldr.mbr is taken from beside it"))
@@ -131,7 +132,7 @@ func (f *installFlags) run(c *cobra.Command, a *app, given []string) error {
 // together refuses flags that mean nothing without another.
 func (f *installFlags) together(c *cobra.Command) error {
 	given := c.Flags().Changed
-	for _, x := range []struct{ flag, mode string }{{"vhd-size", "wimboot"}, {"algorithm", "compact"}, {"ram", "wimboot"}} {
+	for _, x := range []struct{ flag, mode string }{{"vhd-size", "wimboot"}, {"no-expand", "wimboot"}, {"algorithm", "compact"}, {"ram", "wimboot"}} {
 		if given(x.flag) && f.mode != x.mode {
 			return ui.Usage(fmt.Errorf("--%s goes with --mode=%s", x.flag, x.mode))
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"husk/guid"
 	"husk/internal/winsys"
@@ -38,8 +39,8 @@ const (
 
 // personalise changes the SYSTEM hive of a system in a tree: drive letters of the machine that it was captured on are forgotten, and C:
 // is the volume that it will be on. form is the value of Setup that has servicing keep new files in the form of the disk, WimBoot or
-// Compact, or nothing.
-func personalise(t *winfile.Tree, windows string, id identity, form string) error {
+// Compact, or nothing. more are further changes of the hive.
+func personalise(t *winfile.Tree, windows string, id identity, form string, more ...func(*regf.Key) error) error {
 	name := windows + "/System32/config/SYSTEM"
 	h, err := winsys.OpenHive(t, name)
 	if err != nil {
@@ -66,6 +67,11 @@ func personalise(t *winfile.Tree, windows string, id identity, form string) erro
 			return fail(err)
 		}
 	}
+	for _, change := range more {
+		if err := change(root); err != nil {
+			return fail(err)
+		}
+	}
 	b, err := h.Bytes()
 	if err != nil {
 		return fail(err)
@@ -75,6 +81,35 @@ func personalise(t *winfile.Tree, windows string, id identity, form string) erro
 	for _, ext := range regf.LogNames { // they belong to what the hive was
 		if log := t.Lookup(name + ext); log != nil && !log.Info.IsDir() {
 			replaceData(log, nil)
+		}
+	}
+	return nil
+}
+
+// keepSmall has Windows leave the dynamic VHD that it starts from as it is, instead of growing it to its full size first. Source: the
+// documentation of FsDepends' VirtualDiskExpandOnMount.
+func keepSmall(root *regf.Key) error {
+	const (
+		parameters   = `\Services\FsDepends\Parameters`
+		expand       = "VirtualDiskExpandOnMount"
+		doNotExpand  = 4
+		controlSet   = "ControlSet"
+		controlSet00 = len(controlSet) + 3 // with its number
+	)
+	keys, err := root.Subkeys()
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if n := k.Name(); len(n) != controlSet00 || !strings.EqualFold(n[:len(controlSet)], controlSet) {
+			continue
+		}
+		p, err := root.Create(k.Name() + parameters)
+		if err == nil {
+			err = p.SetDWord(expand, doNotExpand)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

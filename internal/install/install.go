@@ -34,6 +34,7 @@ type Options struct {
 	Size      int64          // of the disk in bytes; 0 means what fits. A device is used as a whole
 	Sector    int            // logical sector size of the disk, 512 or 4096; 0 means the device's, else 512
 	VHDSize   int64          // of each system's disk with Wimboot; 0 means deploy's default
+	NoExpand  bool           // with Wimboot: the systems' VHDs do not grow to VHDSize at start; the disk needs no room for that
 	Recovery  bool           // a partition with the recovery environment that the image brings
 	RAM       RAMOptions     // with Wimboot: systems that also start in memory
 	Temp      string         // folder for what is on the way to a device; "" means the system's
@@ -60,6 +61,7 @@ type System struct {
 
 	source  *source.Source
 	facts   *winsys.Facts
+	bytes   int64        // of its VHD, in a dry run about
 	file    string       // its VHD, while it is not on the disk yet
 	wimPath string       // of its image's WIM on the disk, with Wimboot
 	ids     [2]guid.GUID // of its loader and of what resumes it, the same in every boot store

@@ -534,6 +534,7 @@ func TestRefusals(t *testing.T) {
 		"title of several":  {Options{Wimboot: true, Title: "one"}, "--title"},
 		"no room for VHDs":  {Options{Wimboot: true, Size: 2 << 30, VHDSize: 1 << 30}, "could be written"},
 		"UEFI of another":   {Options{Wimboot: true, Firmware: UEFI, VHDSize: 1 << 30}, "UEFI firmware for x64 does not start it"},
+		"no room to write":  {Options{Wimboot: true, NoExpand: true, Firmware: BIOS, Size: 1 << 30, VHDSize: 25 << 30}, "with room to write"},
 		"too large":         {Options{Wimboot: true, Size: 1<<63 - 1}, "too large"},
 		"VHDs too large":    {Options{Wimboot: true, VHDSize: 1 << 62}, "too large"},
 		"WIM as its target": {Options{Wimboot: true, Overwrite: true}, "the source itself"},
@@ -677,6 +678,42 @@ func TestBootOfTheBest(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
+	}
+}
+
+// TestNoExpand: two systems of 25 GiB are on a disk of 4 GiB, and Windows is told to leave their VHDs small.
+func TestNoExpand(t *testing.T) {
+	wimFile := images(t, true, "x64", "x86")
+	target := filepath.Join(t.TempDir(), "disk.img")
+	o := &Options{Firmware: BIOS, Wimboot: true, Size: 4 << 30, UI: quiet(t)}
+	if _, err := Install(context.Background(), []string{wimFile + ":1", wimFile + ":2"}, target, o); err == nil || !strings.Contains(err.Error(), "could be written") {
+		t.Errorf("%v", err)
+	}
+	o.NoExpand = true
+	if _, err := Install(context.Background(), []string{wimFile + ":1", wimFile + ":2"}, target, o); err != nil {
+		t.Fatal(err)
+	}
+	_, main, _ := volumes(t, target)
+	vhd := filepath.Join(t.TempDir(), "win7.vhd")
+	extract(t, main, "wimboot/x86/win7.vhd", vhd)
+	src, err := source.Open(context.Background(), vhd, &source.Options{WIMs: []string{wimFile}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if src.Disk.Size() < 25<<30 {
+		t.Errorf("a disk of %d bytes", src.Disk.Size())
+	}
+	h, err := winsys.OpenHive(src.Tree, "Windows/System32/config/SYSTEM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := winsys.ControlSet(h.Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := h.Root().Uint(set+`\Services\FsDepends\Parameters`, "VirtualDiskExpandOnMount"); n != 4 || err != nil {
+		t.Errorf("%d %v", n, err)
 	}
 }
 

@@ -60,6 +60,11 @@ func (b *builder) planRAM() error {
 	if o.Manager {
 		b.o.UI.Warn("EXPERIMENTAL: boot managers load images into memory; whether Windows goes on from there is not known")
 	}
+	if o.Grub != "" {
+		if _, _, err := readGrub(o.Grub); err != nil {
+			return err
+		}
+	}
 	names := make(map[string]bool)
 	for _, n := range o.Systems {
 		if n < 1 || n > len(b.r.Systems) {

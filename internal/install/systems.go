@@ -15,6 +15,7 @@ import (
 	"husk/bcd"
 	"husk/internal/deploy"
 	"husk/internal/ui"
+	"husk/regf"
 	"husk/winfile"
 	"husk/wof"
 )
@@ -27,6 +28,9 @@ const (
 
 // firstPointers is the first build whose kernel comes with wof.sys: Windows 8.1.
 const firstPointers = 9600
+
+// leanRoom is what a system can write at least into a VHD that does not grow first.
+const leanRoom = 1 << 30
 
 // layOutSystems makes the disk of each system, and decides the disk that holds them and their WIM.
 func (b *builder) layOutSystems(ctx context.Context) error {
@@ -49,7 +53,7 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 	if each == 0 {
 		each = deploy.DefaultSize
 	}
-	// Windows grows a dynamic VHD that it starts from to its full size: there must be room.
+	// Windows grows a dynamic VHD that it starts from to its full size, unless it is told not to: there must be room.
 	need, err := b.wims.size()
 	if err != nil {
 		return err
@@ -58,7 +62,9 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 		if each > math.MaxInt64/4-need {
 			return fmt.Errorf("%d systems of %d bytes: too large", len(b.r.Systems), each)
 		}
-		need += each + each/512 + mib // with its bitmaps
+		if !b.o.NoExpand {
+			need += each + each/512 + mib // with its bitmaps
+		}
 	}
 	if err := b.sizeFor(need); err != nil {
 		return err
@@ -72,7 +78,12 @@ func (b *builder) layOutSystems(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ram > 0 {
+	for _, s := range b.r.Systems {
+		if b.o.NoExpand {
+			need += s.bytes + leanRoom
+		}
+	}
+	if ram > 0 || b.o.NoExpand {
 		// The size of the disk changes now, where the user gave none; the places that the systems know do not.
 		at := b.plan.parts[b.plan.mainPart].Offset
 		if err := b.sizeFor(need + ram); err != nil {
@@ -129,11 +140,14 @@ func (b *builder) sizeFor(need int64) error {
 	if has >= need {
 		return nil
 	}
-	err := fmt.Errorf("%d bytes for the WIM and the VHDs, want %d: Windows starts from a VHD only if all of it could be written", has, need)
-	if b.device != nil {
-		return ui.Hint(err, "choose a smaller --vhd-size, or a larger disk")
+	err := fmt.Errorf("%s for the WIM and the VHDs, want %s: Windows starts from a VHD only if all of it could be written", ui.Size(has), ui.Size(need))
+	if b.o.NoExpand {
+		err = fmt.Errorf("%s for the WIM and the VHDs, want %s, with room to write", ui.Size(has), ui.Size(need))
 	}
-	return ui.Hint(err, "choose a larger --size or a smaller --vhd-size")
+	if b.device != nil {
+		return ui.Hint(err, "choose a larger disk, a smaller --vhd-size, or --no-expand")
+	}
+	return ui.Hint(err, "choose a larger --size, a smaller --vhd-size, or --no-expand")
 }
 
 // shortName is how files are called by the Windows in them.
@@ -199,7 +213,11 @@ func checkPointers(s *System) error {
 // makeSystem makes the VHD of a system in a temporary folder.
 func (b *builder) makeSystem(ctx context.Context, s *System, size int64) error {
 	inner := identity{signature: randomSignature(), offset: firstPart}
-	if err := personalise(s.source.Tree, s.facts.Folder, inner, "WimBoot"); err != nil {
+	var more []func(*regf.Key) error
+	if b.o.NoExpand {
+		more = append(more, keepSmall)
+	}
+	if err := personalise(s.source.Tree, s.facts.Folder, inner, "WimBoot", more...); err != nil {
 		return err
 	}
 	if b.o.Unattend != "" {
@@ -223,10 +241,11 @@ func (b *builder) makeSystem(ctx context.Context, s *System, size int64) error {
 	if err != nil {
 		return err
 	}
-	if s.Plan, err = newPlan(s.source.Tree, r.Plan, b.o.Explain); err != nil {
-		return err
+	s.Plan, err = newPlan(s.source.Tree, r.Plan, b.o.Explain)
+	if s.bytes = r.FileBytes; b.o.DryRun {
+		s.bytes = s.Plan.estimate(mib)
 	}
-	return nil
+	return err
 }
 
 // tempFile names a file of the temporary folder by its path on the disk, and makes the folder if there is none.
