@@ -207,6 +207,28 @@ func (p *PipeReader) ReadBlobs(ctx context.Context, blobs []*winfile.Blob, _ int
 	return nil
 }
 
+// compare holds all contents against the blob table of r, without decompressing them.
+func (p *PipeReader) compare(ctx context.Context, r *Reader) error {
+	for n := 0; ; n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, size, err := p.Next()
+		if err == io.EOF && n != len(r.resources) {
+			return fmt.Errorf("%d contents, want the %d of the blob table", n, len(r.resources))
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if res, ok := r.Lookup(h); !ok || res.Offset != p.off || res.Size != size {
+			return &FormatError{"resource header", p.off - pipeHeaderSize, fmt.Errorf("content %s of %d bytes is not what the blob table has", h, size)}
+		}
+	}
+}
+
 // arrive gives the blobs with a hash their size, and returns the reparse points whose data they are.
 func (p *PipeReader) arrive(h winfile.SHA1, size int64) (points []*winfile.Reparse) {
 	for _, t := range p.trees {
@@ -419,6 +441,8 @@ func (p *PipeReader) peek() (*pipeBlob, error) {
 	switch {
 	case le.Uint64(b) != pipeMagic:
 		return nil, &FormatError{"resource header", start, fmt.Errorf("magic %#x, want %#x", le.Uint64(b), uint64(pipeMagic))}
+	case le.Uint32(b[36:])&^uint32(resMetadata|resCompressed) != 0:
+		return nil, &FormatError{"resource header", start + 36, fmt.Errorf("flags %#x", le.Uint32(b[36:]))}
 	case h.size <= 0 && h.flags != resMetadata || h.size < 0 || h.size > maxPlain:
 		return nil, &FormatError{"resource header", start + 8, fmt.Errorf("plain size %d", uint64(h.size))}
 	}

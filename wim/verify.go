@@ -52,8 +52,12 @@ func (r *Reader) Verify(ctx context.Context, opts *VerifyOptions) (*VerifyResult
 	for _, i := range r.images {
 		v.image(i)
 	}
+	v.boot()
 	for _, p := range append([]*Reader{r}, r.parts...) {
 		v.r = p
+		if err := v.piped(ctx); err != nil {
+			return nil, err
+		}
 		if err := v.integrity(ctx); err != nil {
 			return nil, err
 		}
@@ -97,6 +101,37 @@ func (v *verifier) image(i *Image) {
 	for _, w := range i.Warnings() {
 		v.res.Warnings = append(v.res.Warnings, imageWhat(i.Index, w))
 	}
+}
+
+// boot checks that the header and the blob table say the same of the image that boots: its loader only reads the header.
+func (v *verifier) boot() {
+	n := v.r.BootIndex()
+	if n == 0 || n > len(v.r.images) || v.r.images[n-1].err != nil {
+		return
+	}
+	got, want := v.r.hdr.BootMeta, v.r.images[n-1].metadata
+	if int64(got.Offset) != want.off || got.stored() != want.stored || int64(got.Original) != want.size {
+		v.problem(&FormatError{"header: boot metadata", 0x60, fmt.Errorf("%d bytes at %#x, want %d at %#x, the metadata of image %d",
+			got.stored(), got.Offset, want.stored, want.off, n)})
+	}
+}
+
+// piped reads a pipable WIM front to back: what only such readers need, the places of everything included.
+func (v *verifier) piped(ctx context.Context) error {
+	if !v.r.pipable || v.r.hdr.Of > 1 {
+		return nil
+	}
+	p, err := NewPipeReader(io.NewSectionReader(v.r.r, 0, v.r.size))
+	if err == nil {
+		err = p.compare(ctx, v.r)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		v.problem(fmt.Errorf("wim: as a pipe gives it: %w", err))
+	}
+	return nil
 }
 
 func (v *verifier) blobs(ctx context.Context) error {
