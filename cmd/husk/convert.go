@@ -142,6 +142,10 @@ func (a *app) tellConvertPlan(p *convert.Plan, dryRun bool) {
 	switch {
 	case p.Inside:
 		store = t("/wimboot/wimboot.wim on the same volume, by way of %s", p.WIM)
+	case p.Store != "" && p.Adds && p.Resumes == "":
+		store = t("%s, a store that gets one point more", p.Store)
+	case p.Store != "":
+		store = t("%s, a store", p.Store)
 	case p.Adds && p.Resumes == "":
 		store = t("%s, which gets one image more", p.WIM)
 	}

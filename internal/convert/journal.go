@@ -51,6 +51,7 @@ type note struct {
 	Fingerprint string `json:"fingerprint,omitempty"` // of the system when it was captured
 	GUID        string `json:"guid,omitempty"`        // of the WIM; with capture of one that is replaced
 	Image       int    `json:"image,omitempty"`
+	Layer       string `json:"layer,omitempty"` // of a store: its file
 }
 
 // journal is the journal of a conversion: the job, then a line for each step. What is behind the last whole line was cut off and counts as

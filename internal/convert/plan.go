@@ -19,6 +19,7 @@ import (
 	"husk/internal/inplace"
 	"husk/internal/mounted"
 	"husk/internal/source"
+	"husk/internal/store"
 	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/internal/winsys"
@@ -69,7 +70,8 @@ type Plan struct {
 	Windows  System       `json:"windows"`
 	Form     Form         `json:"form"`
 	Target   string       `json:"target,omitempty"`
-	WIM      string       `json:"wim"`              // file on this machine; on the system's own volume until it is there
+	Store    string       `json:"store,omitempty"`  // folder of the store that gets a point; "" if the WIM is a file of its own
+	WIM      string       `json:"wim"`              // file on this machine, of a store its first; on the system's own volume until it is there
 	Inside   bool         `json:"inside,omitempty"` // it goes onto the system's own volume
 	Adds     bool         `json:"adds"`             // to a WIM that exists
 	Location wof.Location `json:"-"`                // of the WIM at boot; not of WholeDisk, which has its own
@@ -287,12 +289,14 @@ func (p *Plan) chooseStore(s *source.Source) error {
 		}
 		p.WIM = filepath.Join(dir, filepath.Base(s.Path)+".husk.wim")
 	case p.o.Store == "":
-		p.WIM = filepath.Join(filepath.Dir(p.Target), WIMName)
+		p.Store = filepath.Dir(p.Target)
+		p.WIM = filepath.Join(p.Store, WIMName)
 	default:
 		p.WIM = p.o.Store
 		st, err := os.Stat(p.WIM)
 		switch {
 		case err == nil && st.IsDir(), err != nil && !strings.EqualFold(filepath.Ext(p.WIM), ".wim"):
+			p.Store = p.WIM
 			p.WIM = filepath.Join(p.WIM, WIMName)
 		case err == nil && !source.IsWIM(p.WIM):
 			return fmt.Errorf("%s is neither a WIM nor a folder", p.WIM)
@@ -318,6 +322,12 @@ func (p *Plan) chooseStore(s *source.Source) error {
 	if n != nil && len(n.notes) > 0 && !p.o.Restart {
 		p.Resumes = string(n.notes[len(n.notes)-1].Step)
 	}
+	if p.Store != "" && strange(p.Store) {
+		p.Store = "" // its WIMs are not ours to make layers of
+	}
+	if p.Store != "" {
+		return p.lookStore()
+	}
 	r, err := wim.Open(p.WIM)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -333,12 +343,36 @@ func (p *Plan) chooseStore(s *source.Source) error {
 			return ui.Usage(fmt.Errorf("%s exists: what is added to it is compressed as it is", p.WIM))
 		}
 	}
+	return p.targetFree()
+}
+
+// targetFree refuses a target that exists.
+func (p *Plan) targetFree() error {
 	if p.Form != InPlace && p.Resumes == "" && !p.o.Replace {
 		if _, err := os.Lstat(p.Target); err == nil {
 			return fmt.Errorf("%s: %w", p.Target, fs.ErrExist)
 		}
 	}
 	return nil
+}
+
+// strange reports whether a folder that is no store has WIMs of others.
+func strange(dir string) bool {
+	wims, err := filepath.Glob(filepath.Join(dir, "*.[wW][iI][mM]"))
+	return !store.Is(dir) && err == nil && slices.ContainsFunc(wims, func(w string) bool { return filepath.Base(w) != WIMName })
+}
+
+// lookStore looks at a store that gets a point, if it is there.
+func (p *Plan) lookStore() error {
+	wims, err := filepath.Glob(filepath.Join(p.Store, "*.wim"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Store, err)
+	}
+	p.Adds = store.Is(p.Store) || len(wims) > 0
+	if p.Adds && p.Resumes == "" && p.o.Compress != "" {
+		return ui.Usage(fmt.Errorf("%s is a store already: what is added to it is compressed as it is", p.Store))
+	}
+	return p.targetFree()
 }
 
 // scratchDir is where the WIM is made that goes onto the system's own volume: beside the file of a disk, or where the machine has room.

@@ -57,11 +57,15 @@ type Took struct {
 	All     float64 `json:"all"`
 }
 
+// spec names the image of the system.
+func (r *run) spec() string { return fmt.Sprintf("%s:%d", r.wim, r.image) }
+
 // run is a conversion under way.
 type run struct {
 	*Plan
 	n     *journal
 	r     *Result
+	wim   string // the file that has the image: that of the plan, or a layer of the store
 	image int
 	guid  guid.GUID
 }
@@ -91,11 +95,11 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 			err = errors.Join(err, n.close())
 		}
 	}()
-	r := &run{Plan: p, n: n, r: &Result{Plan: p}}
+	r := &run{Plan: p, n: n, wim: p.WIM, r: &Result{Plan: p}}
 	steps := []struct {
 		do   func(context.Context) error
 		took *float64
-	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}}
+	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}, {r.record, nil}}
 	if n.last(stepDone) != nil {
 		steps = nil
 	}
@@ -108,7 +112,7 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 			*s.took = time.Since(began).Seconds()
 		}
 	}
-	if st, err := os.Stat(p.WIM); err == nil {
+	if st, err := os.Stat(r.wim); err == nil {
 		r.r.WIMBytes = st.Size()
 	}
 	r.r.Image = r.image
@@ -135,6 +139,9 @@ func (r *run) capture(ctx context.Context) error {
 	ok, err := r.captured()
 	if err != nil || ok {
 		return err
+	}
+	if r.Store != "" {
+		return r.addPoint(ctx)
 	}
 	was := r.n.last(stepCapture)
 	if err := r.n.forget(r.job()); err != nil {
@@ -181,6 +188,9 @@ func (r *run) captured() (bool, error) {
 	}
 	if begin.Fingerprint != r.fingerprint && r.n.last(stepBuild) == nil {
 		return false, nil // it was used since
+	}
+	if r.Store != "" {
+		return r.pointAdded(begin)
 	}
 	w, err := wim.Open(r.WIM)
 	if errors.Is(err, os.ErrNotExist) {
@@ -299,7 +309,7 @@ func (r *run) verify(ctx context.Context) error {
 			problems = append(problems, e.Error())
 		}
 	} else {
-		v, err := verify.Run(ctx, fmt.Sprintf("%s:%d", r.WIM, r.image), &verify.Options{Threads: r.o.Threads, UI: r.o.UI})
+		v, err := verify.Run(ctx, r.spec(), &verify.Options{Threads: r.o.Threads, UI: r.o.UI})
 		if err != nil {
 			return err
 		}
@@ -390,7 +400,7 @@ func (r *run) build(ctx context.Context) error {
 }
 
 func (r *run) buildVHD(ctx context.Context, overwrite bool) error {
-	s, err := source.Open(ctx, fmt.Sprintf("%s:%d", r.WIM, r.image), &source.Options{Warn: r.o.UI.Warn})
+	s, err := source.Open(ctx, r.spec(), &source.Options{Warn: r.o.UI.Warn})
 	if err != nil {
 		return err
 	}
@@ -407,7 +417,7 @@ func (r *run) buildVHD(ctx context.Context, overwrite bool) error {
 	}
 	made, err := deploy.Make(ctx, s, r.Target, &deploy.Options{
 		Size: r.o.Size, Signature: signature, Overwrite: overwrite, Check: true, Threads: r.o.Threads, UI: r.o.UI,
-		Wimboot: &deploy.Wimboot{Location: r.Location, UEFI: r.uefi && r.Windows.Build >= firstPointers},
+		Wimboot: &deploy.Wimboot{Location: r.location(r.wim), UEFI: r.uefi && r.Windows.Build >= firstPointers},
 	})
 	if err != nil {
 		return err
@@ -441,7 +451,7 @@ func (r *run) buildDisk(ctx context.Context, overwrite bool) error {
 	if err := os.MkdirAll(filepath.Dir(r.Target), 0o777); err != nil {
 		return err
 	}
-	made, err := install.Install(ctx, []string{fmt.Sprintf("%s:%d", r.WIM, r.image)}, r.Target, o)
+	made, err := install.Install(ctx, []string{r.spec()}, r.Target, o)
 	if err != nil {
 		return err
 	}
@@ -461,10 +471,9 @@ func (r *run) buildDisk(ctx context.Context, overwrite bool) error {
 	return nil
 }
 
-// point turns the files of the volume into pointers, and tells the system so.
-func (r *run) point(ctx context.Context) error {
-	spec := fmt.Sprintf("%s:%d", r.WIM, r.image)
-	done, err := reshape.ToPointers(ctx, r.System, &reshape.Pointer{WIM: spec, Location: r.Location, UEFI: r.uefi && r.Windows.Build >= firstPointers},
+// pointInto turns files of the volume into pointers into one WIM.
+func (r *run) pointInto(ctx context.Context, spec string, at wof.Location) error {
+	done, err := reshape.ToPointers(ctx, r.System, &reshape.Pointer{WIM: spec, Location: at, UEFI: r.uefi && r.Windows.Build >= firstPointers},
 		&reshape.Options{Threads: r.o.Threads, UI: r.o.UI})
 	if err != nil {
 		return err
@@ -475,7 +484,50 @@ func (r *run) point(ctx context.Context) error {
 	if done.Failures > 0 {
 		return fmt.Errorf("%s: %d files could not be changed", r.System, done.Failures)
 	}
-	r.r.Pointers, r.r.Plain, r.r.Freed = done.Changed.Files+done.Already.Files, len(done.Plain), done.Freed
+	r.r.Pointers, r.r.Plain = done.Changed.Files+done.Already.Files, len(done.Plain)
+	r.r.Freed += done.Freed
+	return nil
+}
+
+// wims are the files that have the contents of the image: the one that it is in, then other layers.
+func (r *run) wims(image *source.Source) []string {
+	list := []string{r.wim}
+	for _, l := range image.Layers {
+		if !slices.Contains(list, l.Path) {
+			list = append(list, l.Path)
+		}
+	}
+	return list
+}
+
+// location is where a layer will be at boot: in the folder of the first one.
+func (r *run) location(layer string) wof.Location {
+	at := r.Location
+	if r.Store != "" && at.Path != "" {
+		at.Path = at.Path[:strings.LastIndexByte(at.Path, '\\')+1] + filepath.Base(layer)
+	}
+	return at
+}
+
+// point turns the files of the volume into pointers, and tells the system so.
+func (r *run) point(ctx context.Context) error {
+	image, err := source.Open(ctx, r.spec(), nil)
+	if err != nil {
+		return err
+	}
+	layers := r.wims(image)
+	if err := image.Close(); err != nil {
+		return err
+	}
+	for i, layer := range layers {
+		spec := layer + ":1"
+		if i == 0 {
+			spec = r.spec()
+		}
+		if err := r.pointInto(ctx, spec, r.location(layer)); err != nil {
+			return err
+		}
+	}
 	h, _, err := registry.Open(ctx, []string{r.System, "SYSTEM"}, r.o.UI.Warn)
 	if err != nil {
 		return err
@@ -541,12 +593,12 @@ func (r *run) check(ctx context.Context) error {
 }
 
 func (r *run) compare(ctx context.Context, spec string) error {
-	image, err := source.Open(ctx, fmt.Sprintf("%s:%d", r.WIM, r.image), nil)
+	image, err := source.Open(ctx, r.spec(), nil)
 	if err != nil {
 		return err
 	}
 	defer image.Close()
-	made, err := source.Open(ctx, spec, &source.Options{WIMs: []string{r.WIM}, Warn: r.o.UI.Warn})
+	made, err := source.Open(ctx, spec, &source.Options{WIMs: r.wims(image), Warn: r.o.UI.Warn})
 	if err != nil {
 		return err
 	}
