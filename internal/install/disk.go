@@ -14,6 +14,7 @@ import (
 	"husk/guid"
 	"husk/internal/atomicfile"
 	"husk/internal/directio"
+	"husk/internal/ui"
 	"husk/mbr"
 	"husk/ntfs"
 	"husk/vhd"
@@ -26,6 +27,7 @@ const (
 	sector4K  = 4096
 	msrSize   = 16 * mib
 	firstPart = 1 * mib
+	mostMBR   = (1<<32 - 1) * sector512 // bytes that the entries of an MBR reach
 
 	// The EFI system partition is as Windows Setup makes it, if the boot files do not need more. With sectors of 4096 bytes, FAT32 needs
 	// 65525 clusters of that size.
@@ -116,8 +118,8 @@ func (p *plan) divide() error {
 		p.toolsPart = len(p.parts)
 		p.parts = append(p.parts, Partition{Kind: kindRecovery, Offset: end, Size: p.toolsSize})
 	}
-	if last := p.parts[len(p.parts)-1]; last.end()/int64(p.sector) > 1<<32-1 {
-		return fmt.Errorf("a disk of %d bytes, want at most 2 TiB for BIOS", p.size)
+	if last := p.parts[len(p.parts)-1]; last.end() > mostMBR {
+		return ui.Hint(fmt.Errorf("a disk of %d bytes, want at most 2 TiB for BIOS", p.size), "use --firmware=uefi")
 	}
 	return nil
 }

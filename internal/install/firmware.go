@@ -34,7 +34,7 @@ func (b *builder) chooseBoot(ctx context.Context) error {
 	}
 	if fw == Auto {
 		switch {
-		case b.sector == sector4K && efi:
+		case efi && (b.sector == sector4K || b.o.Size > mostMBR || b.device != nil && b.device.size > mostMBR):
 			fw = UEFI
 		case bios && efi:
 			fw = Both

@@ -825,6 +825,20 @@ func TestBootFilesReplace(t *testing.T) {
 	}
 }
 
+// TestLargeDisk: what an MBR does not reach is for UEFI.
+func TestLargeDisk(t *testing.T) {
+	image, target := images(t, false, "x64")+":1", filepath.Join(t.TempDir(), "disk.img")
+	r, err := Install(context.Background(), []string{image}, target, &Options{Size: 3 << 40, DryRun: true, UI: quiet(t)})
+	if err != nil || r.Firmware != UEFI {
+		t.Errorf("%+v %v", r, err)
+	}
+	u := quiet(t)
+	_, err = Install(context.Background(), []string{image}, target, &Options{Size: 3 << 40, Firmware: Both, DryRun: true, UI: u})
+	if err == nil || u.HintOf(err) != "use --firmware=uefi" {
+		t.Errorf("%v, hint %q", err, u.HintOf(err))
+	}
+}
+
 func TestRelease(t *testing.T) {
 	for build, want := range map[int]bcd.Release{7601: bcd.Windows7, 9200: bcd.Windows8, 9600: bcd.Windows8, 10240: bcd.Windows10, 26100: bcd.Windows10} {
 		if got := (&System{facts: &winsys.Facts{Build: build}}).release(); got != want {

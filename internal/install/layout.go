@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -120,6 +121,9 @@ func (b *builder) size(need func() (int64, error)) error {
 
 // hintSize tells what to do about a disk that is too small.
 func (b *builder) hintSize(err error) error {
+	if h := (*ui.Hinted)(nil); errors.As(err, &h) {
+		return err
+	}
 	if b.device != nil {
 		return ui.Hint(err, "%s has %s: use a larger disk", b.target, ui.Size(b.device.size))
 	}
