@@ -136,6 +136,8 @@ func (a *app) edited(path string, r *wimedit.Result) error {
 		row(t("the whole WIM"), "", r.After)
 	}
 	a.ui.Table([]string{"", t("files"), t("size")}, []ui.Align{ui.Left, ui.Right, ui.Right}, rows)
-	a.ui.Say("Done in %s (%s/s).", ui.Duration(r.Elapsed), ui.Size(perSecond(r.Stats.BytesNew, r.Elapsed)))
+	if r.Stats.BytesNew > 0 {
+		a.ui.Say("Done in %s (%s/s).", ui.Duration(r.Elapsed), ui.Size(perSecond(r.Stats.BytesNew, r.Elapsed)))
+	}
 	return nil
 }

@@ -202,7 +202,7 @@ func (s *Source) openWIM(selector string, o *Options) error {
 }
 
 func (s *Source) readWIM(selector string, o *Options) error {
-	r, err := wim.Open(s.Path)
+	r, err := wim.OpenParts(s.Path) // of a split WIM, the parts beside the first one too
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.Path, err)
 	}

@@ -64,7 +64,7 @@ func Run(ctx context.Context, spec string, o *Options) (*Result, error) {
 
 // wimFile reads every blob of a WIM.
 func wimFile(ctx context.Context, path string, r *Result, o *Options) error {
-	w, err := wim.Open(path)
+	w, err := wim.OpenParts(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
