@@ -38,6 +38,9 @@ func runCapture(k *call) error {
 	if _, err := k.properties(); err != nil {
 		return err
 	}
+	if target == "-" {
+		k.out = k.informing()
+	}
 	if appending {
 		return k.appendImage(src, target, threads)
 	}
@@ -372,6 +375,10 @@ func (c closerFunc) Close() error { return c() }
 
 // appendImage adds an image to a WIM.
 func (k *call) appendImage(src, target string, threads int) error {
+	pipe, err := k.staysPipable(target)
+	if err != nil {
+		return err
+	}
 	f, r, size, err := k.editable(target)
 	if err != nil {
 		return err
@@ -391,6 +398,17 @@ func (k *call) appendImage(src, target string, threads int) error {
 	}
 	if k.has("boot") {
 		o.BootIndex = len(r.Images()) + 1
+	}
+	if pipe || k.has("pipable") {
+		if err := k.propertiesInto(&info); err != nil {
+			return err
+		}
+		p := likeWIM(r, threads)
+		p.Have = o.Have
+		if o.BootIndex != 0 {
+			p.BootIndex = o.BootIndex
+		}
+		return k.writePipe(target, append(imagesOf(r), wim.PipeImage{Tree: t, Info: info}), p)
 	}
 	k.using(r.Codec(), threads)
 	k.progressOf(o, "Archiving file data", t.Totals().Bytes)

@@ -38,6 +38,7 @@ const (
 	codeNotRegular  = 42
 	codeNotWIM      = 43
 	codeNTFS        = 46
+	codeNotPipable  = 44
 	codeOpen        = 47
 	codePath        = 49
 	codeRead        = 50
@@ -65,7 +66,8 @@ var meanings = map[int]string{
 	codeImage: "There is no such image in the WIM.", codeMetadata: "The metadata of an image is damaged.", codeOverlay: "Files or directories are in each other's way.",
 	codeParam: "An argument is not valid.", codeHash: "Data does not have the SHA-1 that the WIM gives for it.", codeIsDir: "The path is a directory.",
 	codeSplit: "The WIM is a part of a split one.", codeNotDir: "The path is not a directory.", codeNotEmpty: "The directory is not empty.",
-	codeNotRegular: "A path to extract is not a regular file.", codeNotWIM: "The file is not a WIM.", codeNTFS: "The NTFS volume could not be read or written.",
+	codeNotRegular: "A path to extract is not a regular file.", codeNotWIM: "The file is not a WIM.", codeNotPipable: "The WIM is not one that can be read from a pipe.",
+	codeNTFS: "The NTFS volume could not be read or written.",
 	codeOpen: "A file could not be opened.", codePath: "There is no such path in the image.", codeRead: "A file could not be read.",
 	codeMissing: "The WIM lacks data that the image needs.", codeSplitSet: "The parts are not those of one split WIM.", codeStat: "The metadata of a file could not be read.", codeEnd: "The file ends too early.",
 	codeUnsupported: "The operation is not supported.", codeReadOnly: "The WIM is read-only.", codeWrite: "Data could not be written.",

@@ -208,9 +208,3 @@ func (d *lister) blob(h winfile.SHA1) {
 	}
 	fmt.Fprintf(d.out, "Hash              = 0x%x\n\n", h[:]) // in another WIM
 }
-
-// isPipable reports whether a WIM is one that can be applied from a pipe.
-func isPipable(r *wim.Reader) bool {
-	m, ok := any(r).(interface{ Pipable() bool })
-	return ok && m.Pipable()
-}

@@ -129,7 +129,7 @@ func printWIM(out io.Writer, r *wim.Reader, name string) {
 		set  bool
 		name string
 	}{
-		{isPipable(r), "Pipable"}, {r.HasIntegrity(), "Integrity info"}, {r.ReparseFix(), "Relative path junction"}, {r.Flags()&4 != 0, "Readonly"},
+		{r.Pipable(), "Pipable"}, {r.HasIntegrity(), "Integrity info"}, {r.ReparseFix(), "Relative path junction"}, {r.Flags()&4 != 0, "Readonly"},
 	} {
 		if a.set {
 			attributes = append(attributes, a.name)
@@ -274,6 +274,11 @@ func printHeader(out io.Writer, name string) error {
 	}
 	h := make([]byte, headerBytes)
 	_, err = io.ReadFull(f, h)
+	if err == nil && string(h[:5]) == "WLPWM" { // a pipable WIM has the header that counts at its end
+		if _, err = f.Seek(-headerBytes, io.SeekEnd); err == nil {
+			_, err = io.ReadFull(f, h)
+		}
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return coded(fmt.Errorf("%s: %w", name, err), codeEnd)
 	}
@@ -330,6 +335,11 @@ func (k *call) changeInfo(name string, r *wim.Reader, n int, properties [][2]str
 	f, _, size, err := k.editable(name)
 	if err != nil {
 		return err
+	}
+	if r.Pipable() {
+		images := imagesOf(r)
+		images[n-1].Export = &wim.ExportOptions{Boot: k.has("boot"), Properties: properties}
+		return k.rewrite(name, r, images, 0)
 	}
 	w, err := wim.Append(f, size, k.integrity(&wim.WriterOptions{}))
 	if err != nil {

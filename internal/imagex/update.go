@@ -48,6 +48,11 @@ func runUpdate(k *call) error {
 	if slices.ContainsFunc(commands, func(c []string) bool { return c[0] == "add" }) {
 		k.using(r.Codec(), threads)
 	}
+	if r.Pipable() {
+		images := imagesOf(r)
+		images[i.Index-1] = wim.PipeImage{Tree: t, Info: i.Info()}
+		return k.rewrite(name, r, images, threads)
+	}
 	w, err := wim.Append(f, size, o)
 	if err != nil {
 		return coded(fmt.Errorf("%s: %w", name, err), codeParam)

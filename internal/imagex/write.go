@@ -3,7 +3,9 @@ package imagex
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 
 	"husk/internal/atomicfile"
 	"husk/wim"
@@ -78,6 +80,12 @@ func runDelete(k *call) error {
 	if err != nil {
 		return err
 	}
+	if r.Pipable() {
+		rest := slices.DeleteFunc(imagesOf(r), func(p wim.PipeImage) bool { return slices.Contains(list, p.Image) })
+		o := likeWIM(r, 0)
+		o.BootIndex = slices.IndexFunc(rest, func(p wim.PipeImage) bool { return p.Image.Index == r.BootIndex() }) + 1
+		return k.writePipe(name, rest, o)
+	}
 	w, err := wim.Append(f, size, k.integrity(&wim.WriterOptions{}))
 	if err != nil {
 		return coded(fmt.Errorf("%s: %w", name, err), codeParam)
@@ -119,7 +127,16 @@ func runExport(k *call) error {
 	if len(k.args) > 3 && len(list) > 1 {
 		return fail(codeParam, "Cannot specify a destination name (%q) when exporting several images", k.args[3])
 	}
-	if to == "-" || k.has("pipable") {
+	pipe := to == "-" || k.has("pipable")
+	if !pipe && !isMissing(to) {
+		if pipe, err = k.staysPipable(to); err != nil {
+			return err
+		}
+	}
+	if pipe {
+		if to == "-" {
+			k.out = k.informing()
+		}
 		return k.exportPipable(src, list, &fmtOpts, to, threads)
 	}
 	if isMissing(to) {
@@ -158,21 +175,26 @@ func runExport(k *call) error {
 // exportInto adds images to a WIM and finishes it.
 func (k *call) exportInto(w *wim.Writer, src *wim.Reader, list []*wim.Image) error {
 	for _, i := range list {
-		o := &wim.ExportOptions{Boot: k.has("boot") && (len(list) == 1 || src.BootIndex() == i.Index)}
-		if len(k.args) > 3 {
-			o.Name = &k.args[3]
-		}
-		if len(k.args) > 4 {
-			o.Description = &k.args[4]
-		}
-		if k.has("wimboot") {
-			o.Properties = append(o.Properties, [2]string{"WIMBOOT", "1"})
-		}
-		if err := w.ExportImage(k.ctx, i, o); err != nil {
+		if err := w.ExportImage(k.ctx, i, k.exportOptions(src, i, len(list))); err != nil {
 			return errors.Join(coded(err, codeRead), w.Abort())
 		}
 	}
 	return coded(w.Close(), codeWrite)
+}
+
+// exportOptions are what becomes different of one of n images that are exported.
+func (k *call) exportOptions(src *wim.Reader, i *wim.Image, n int) *wim.ExportOptions {
+	o := &wim.ExportOptions{Boot: k.has("boot") && (n == 1 || src.BootIndex() == i.Index)}
+	if len(k.args) > 3 {
+		o.Name = &k.args[3]
+	}
+	if len(k.args) > 4 {
+		o.Description = &k.args[4]
+	}
+	if k.has("wimboot") {
+		o.Properties = append(o.Properties, [2]string{"WIMBOOT", "1"})
+	}
+	return o
 }
 
 // exportNew makes a new WIM of images.
@@ -274,12 +296,19 @@ func runOptimize(k *call) error {
 	if err := setSolid(o, &f); err != nil {
 		return err
 	}
-	if k.has("pipable") || k.has("not-pipable") {
-		if err := k.setPipable(o); err != nil {
-			return err
+	if k.has("pipable") || r.Pipable() && !k.has("not-pipable") {
+		if o.Codec == wim.Auto {
+			o.Codec = r.Codec()
 		}
+		if o.ChunkSize == 0 && o.Codec == r.Codec() {
+			o.ChunkSize = r.ChunkSize()
+		}
+		o.GUID, o.ReparseFix, o.BootIndex, o.Integrity = r.GUID(), r.ReparseFix(), r.BootIndex(), false
+		err = k.writePipe(name, imagesOf(r), o)
+	} else {
+		err = k.rebuild(name, o)
 	}
-	if err := k.rebuild(name, o); err != nil {
+	if err != nil {
 		return err
 	}
 	after, err := os.Stat(name)
@@ -297,4 +326,25 @@ func kib(n int64) (int64, string) {
 		return div, name
 	}
 	return 1 << 10, "KiB"
+}
+
+// staysPipable reports whether a WIM that exists is a pipable one and is to stay so. With --not-pipable it is written anew first.
+func (k *call) staysPipable(name string) (bool, error) {
+	r, err := wim.Open(name)
+	if err != nil {
+		return false, coded(fmt.Errorf("%s: %w", name, err), codeOpen)
+	}
+	pipable := r.Pipable()
+	if err := r.Close(); err != nil || !pipable || !k.has("not-pipable") {
+		return pipable, err
+	}
+	return false, k.rebuild(name, &wim.WriterOptions{})
+}
+
+// informing is where information goes while the standard output has a WIM.
+func (k *call) informing() io.Writer {
+	if k.has("quiet") {
+		return io.Discard
+	}
+	return k.env.Stderr
 }
