@@ -122,6 +122,9 @@ func (f *installFlags) run(c *cobra.Command, a *app, given []string) error {
 	}
 	o.UI, o.Overwrite, o.DryRun, o.Explain, o.Threads = a.ui, a.ui.Yes, f.dryRun, f.explain, a.threads
 	r, err := install.Install(c.Context(), given[:len(given)-1], given[len(given)-1], o)
+	if errors.Is(err, install.ErrNotEmpty) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
 	if err != nil {
 		return refusedIf(err)
 	}

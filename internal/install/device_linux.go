@@ -20,5 +20,10 @@ func sectorOf(f *os.File) int {
 // forget drops what is cached of a device, so that it is read from the disk.
 func forget(f *os.File) error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0) }
 
-// rereadTable has the kernel read the partition table.
-func rereadTable(f *os.File) error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0) }
+// rereadTable has the kernel read the partition table, unless it takes the device as one without.
+func rereadTable(f *os.File) error {
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0); err != unix.EINVAL {
+		return err
+	}
+	return nil
+}

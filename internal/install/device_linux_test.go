@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,14 +138,14 @@ func TestDeviceRefusals(t *testing.T) {
 			t.Fatalf("%s: the disk was changed, %v", what, err)
 		}
 	}
-	try("not empty", "is not empty (data of an unknown kind)", Options{Firmware: BIOS})
+	try("not empty", "the disk is not empty: data of an unknown kind", Options{Firmware: BIOS})
 	try("size", "--size", Options{Firmware: BIOS, Size: 32 << 20, Overwrite: true})
 	try("format", "not of the form", Options{Firmware: BIOS, Format: FormatVHDX, Overwrite: true})
 	try("sector", "sectors of 512 bytes", Options{Firmware: BIOS, Sector: 4096, Overwrite: true})
 	try("too small", "", Options{Firmware: UEFI, Overwrite: true}) // the EFI system partition alone is larger
 	_, err = Install(context.Background(), []string{image}, device, &Options{Firmware: BIOS, UI: quiet(t)})
-	if !errors.Is(err, fs.ErrExist) {
-		t.Errorf("not empty: %v, want fs.ErrExist", err)
+	if !errors.Is(err, ErrNotEmpty) {
+		t.Errorf("not empty: %v, want ErrNotEmpty", err)
 	}
 	_, err = Install(context.Background(), []string{image}, file, &Options{Firmware: BIOS, Overwrite: true, UI: quiet(t)})
 	if err == nil || !strings.Contains(err.Error(), "is the disk of "+device) {

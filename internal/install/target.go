@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,9 @@ import (
 	"husk/internal/source"
 	"husk/internal/ui"
 )
+
+// ErrNotEmpty says that there is something on a disk, which nobody gave leave to overwrite.
+var ErrNotEmpty = errors.New("the disk is not empty")
 
 // openTarget looks whether the target may be written, and how large its sectors are. It changes nothing.
 func (b *builder) openTarget() error {
@@ -132,7 +134,7 @@ func (b *builder) writeDevice(ctx context.Context) error {
 			b.o.UI.Say("%s: %s", b.target, c)
 		}
 		if !b.o.UI.Confirm("%s (%s) is not empty. Overwrite all of it?", d.name(), ui.Size(d.size)) {
-			return fmt.Errorf("%s is not empty (%s): %w", d.name(), strings.Join(d.Content, "; "), fs.ErrExist)
+			return ui.Hint(fmt.Errorf("%s: %w: %s", d.name(), ErrNotEmpty, strings.Join(d.Content, "; ")), "overwrite all of it with --yes")
 		}
 	}
 	if err := b.readSources(ctx); err != nil {
