@@ -130,6 +130,9 @@ func (w *Writer) storedForm(b *winfile.Blob) (stored *winfile.Blob, packed bool)
 	if !ok || w.opts.Recompress || !w.sameForm(r) {
 		return nil, false
 	}
+	if b.SHA1 == (winfile.SHA1{}) {
+		return nil, false // to be hashed: what the file says of it is not to be trusted
+	}
 	res, err := r.resourceOf(b)
 	if err != nil || res.solid != nil || r.readable(res) != nil {
 		return nil, false
