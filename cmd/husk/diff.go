@@ -182,7 +182,7 @@ func (a *app) diffRegistry(c *cobra.Command, before, after *system.Source) (int,
 	if a.ui.JSON {
 		a.ui.Event("registry-result", map[string]any{"hives": hives, "unreadable": len(bad), "added": n[diff.Added], "removed": n[diff.Removed], "changed": n[diff.Changed]})
 	} else {
-		a.ui.Say("%d hives compared: %d keys and values added, %d removed, %d changed.", hives, n[diff.Added], n[diff.Removed], n[diff.Changed])
+		a.ui.Say("Hives compared: %d. Keys and values added: %d, removed: %d, changed: %d.", hives, n[diff.Added], n[diff.Removed], n[diff.Changed])
 	}
 	return n[diff.Added] + n[diff.Removed] + n[diff.Changed] + len(bad), nil
 }

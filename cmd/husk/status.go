@@ -163,7 +163,7 @@ func (a *app) showStatus(st *system.Status) {
 		}
 		return
 	}
-	a.ui.Say("Local since %s: %d changed files, %s, and %d new ones, %s", st.Point, st.Changed.Files, ui.Size(st.Changed.Bytes), st.New.Files, ui.Size(st.New.Bytes))
+	a.ui.Say("Local since %s: changed files: %d, %s; new ones: %d, %s", st.Point, st.Changed.Files, ui.Size(st.Changed.Bytes), st.New.Files, ui.Size(st.New.Bytes))
 	a.bars(a.grownBars(st))
 }
 

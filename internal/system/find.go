@@ -17,6 +17,9 @@ func DiskOf(ctx context.Context, point string, u *ui.UI) (_ string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	if p.Point == nil || p.Store.File != "" {
+		return "", ui.Hint(fmt.Errorf("%s: a single WIM knows no disks", point), "name it: husk restore %s DISK", point)
+	}
 	var disks []string
 	for _, d := range p.Store.Disks() {
 		if strings.EqualFold(d.System, p.Point.System) && !strings.HasSuffix(d.Path, oldMark) && !strings.HasSuffix(d.Path, newMark) {

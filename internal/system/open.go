@@ -8,6 +8,7 @@ import (
 
 	"husk/internal/source"
 	"husk/internal/store"
+	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/winfile"
 	"husk/wof"
@@ -40,7 +41,9 @@ func Open(ctx context.Context, spec string, o *OpenOptions) (*Source, error) {
 			return openPoint(ctx, dir, point, false, o.UI)
 		}
 	}
-	s, err := source.Open(ctx, spec, &source.Options{WIMs: o.WIMs, Warn: o.UI.Warn, Raw: true})
+	s, err := source.Open(ctx, spec, &source.Options{WIMs: o.WIMs, Warn: o.UI.Warn, Raw: true, Scan: func(so *tree.ScanOptions) {
+		so.RPFix = true // as the capture of a folder does
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +92,9 @@ func openPoint(ctx context.Context, dir, name string, lock bool, u *ui.UI) (_ *S
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.File != "" {
+		return openImage(ctx, s, dir, name, u)
+	}
 	if lock {
 		if err := lockStore(ctx, s, u); err != nil {
 			return nil, err
@@ -103,4 +109,32 @@ func openPoint(ctx context.Context, dir, name string, lock bool, u *ui.UI) (_ *S
 		return nil, fmt.Errorf("%s:%s: %w", dir, name, err)
 	}
 	return &Source{Source: src, Store: s, Point: p, close: func() error { return errors.Join(src.Close(), s.Close()) }}, nil
+}
+
+// openImage opens an image of a single WIM as a point. What a delta WIM lacks is looked for as [source.Open] does.
+func openImage(ctx context.Context, s *store.Store, file, name string, u *ui.UI) (*Source, error) {
+	spec := file
+	if name != "" {
+		spec += ":" + name
+	}
+	src, err := source.Open(ctx, spec, &source.Options{Warn: u.Warn})
+	if err != nil {
+		p, notThere := s.Point(name)
+		if notThere != nil {
+			return nil, err
+		}
+		if src, err = source.Open(ctx, fmt.Sprintf("%s:%d", file, p.Image.Index), &source.Options{Warn: u.Warn}); err != nil {
+			return nil, err
+		}
+	}
+	if err := src.Pointable(); err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	found := &Source{Source: src, Store: s, close: func() error { return errors.Join(src.Close(), s.Close()) }}
+	for _, p := range s.Points() {
+		if p.Image.Index == src.Image.Index {
+			found.Point = p
+		}
+	}
+	return found, nil
 }

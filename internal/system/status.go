@@ -170,9 +170,41 @@ func (y *survey) volume() error {
 	return nil
 }
 
+// configuration returns a tree of nothing but the system's capture configuration, readable even where that is a pointer or a compact file,
+// which those of the system's own tree are yet to be told apart from.
+func (y *survey) configuration() (*winfile.Tree, error) {
+	t := &winfile.Tree{Root: &winfile.Entry{Info: y.src.Tree.Root.Info}}
+	path := strings.ReplaceAll(strings.Trim(wof.ConfigPath, `\`), `\`, "/")
+	config := y.src.Tree.Lookup(path)
+	if config == nil || config.Info.IsDir() {
+		return t, nil
+	}
+	dir := t.Root
+	for at, rest, more := "", path, true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		at = strings.TrimPrefix(at+"/"+name, "/")
+		e := y.src.Tree.Lookup(at)
+		info := *e.Info
+		info.Streams = slices.Clone(info.Streams)
+		child := &winfile.Entry{Name: e.Name, Info: &info}
+		dir.Children = append(dir.Children, child)
+		dir = child
+	}
+	if err := y.src.Resolve(t, &source.Options{WIMs: y.o.WIMs, Warn: y.o.UI.Warn}); err != nil {
+		y.o.UI.Warn("%s: %s", path, err)
+		t.Root.Children = nil
+	}
+	return t, nil
+}
+
 // files counts every file once, whatever the number of its names.
 func (y *survey) files() error {
-	conf, err := archive.Exclusions(y.src.Path, y.src.Tree, "", y.o.UI)
+	config, err := y.configuration()
+	if err != nil {
+		return err
+	}
+	conf, err := archive.Exclusions(y.src.Path, config, "", y.o.UI)
 	if err != nil {
 		return err
 	}
@@ -471,7 +503,10 @@ func (y *survey) grown(ctx context.Context) (err error) {
 		if p.Store.File != "" {
 			y.st.Store = filepath.Join(p.Store.Dir, p.Store.File)
 		}
-		y.st.Point = p.Point.String()
+		y.st.Point = y.o.Point
+		if p.Point != nil {
+			y.st.Point = p.Point.String()
+		}
 	}
 	excluded, err := archive.Exclusions(y.src.Path, p.Tree, "", y.o.UI)
 	if err != nil {
