@@ -11,8 +11,8 @@ import (
 // written behind them, synced, and then made valid by one write of the header. What an interrupted writer left behind the
 // end is overwritten. Nobody else may write to f meanwhile.
 //
-// The file's codec and chunk size stay; options that ask for others are an error. A file that is marked read-only, or has
-// solid resources, or a codec that husk cannot write yet, is refused.
+// The file's codec and chunk size stay; options that ask for others are an error. A file that is marked read-only is
+// refused.
 func Append(f WriteTarget, size int64, opts *WriterOptions) (*Writer, error) {
 	w, err := newWriter(f, opts)
 	if err != nil {
@@ -46,8 +46,6 @@ func (w *Writer) adopt(r *Reader) error {
 		return errors.New("wim: a pipable WIM cannot be changed in place; write it anew")
 	case r.hdr.Of > 1:
 		return fmt.Errorf("wim: part %d of %d of a split WIM cannot be changed; join the parts first", r.hdr.Part, r.hdr.Of)
-	case r.hdr.Version != versionPlain:
-		return fmt.Errorf("wim: appending to version %#x: %w", r.hdr.Version, errors.ErrUnsupported)
 	case w.opts.Codec != Auto && w.opts.Codec != r.codec:
 		return fmt.Errorf("wim: the file is compressed with %s, and cannot be appended to with %s", r.codec, w.opts.Codec)
 	case w.opts.ChunkSize != 0 && r.codec != None && w.opts.ChunkSize != r.ChunkSize():
@@ -78,9 +76,18 @@ func (w *Writer) adopt(r *Reader) error {
 		w.images = append(w.images, &writerImage{meta: blobEntry{i.metadata.header(resMetadata), 1, 1, i.metadata.hash}, xml: i.xml, old: i})
 		w.start = max(w.start, i.metadata.off+i.metadata.stored)
 	}
+	solids := make(map[*solidResource]*writtenSolid)
 	for i := range r.resources {
 		res := &r.resources[i]
-		w.enter(&tableEntry{blobEntry{res.header(0), 1, res.refs, res.hash}})
+		if s := res.solid; s != nil {
+			if solids[s] == nil {
+				solids[s] = &writtenSolid{s.off, s.stored, s.size}
+				w.start = max(w.start, s.off+s.stored)
+			}
+			w.enterSolid(res.hash, res.off, res.size, res.refs, solids[s])
+			continue
+		}
+		w.enter(&tableEntry{blobEntry: blobEntry{res.header(0), 1, res.refs, res.hash}})
 		w.start = max(w.start, res.off+res.stored)
 	}
 	if r.HasIntegrity() {

@@ -54,6 +54,12 @@ func newCompressor(codec Codec, level Level, chunk int64) (compressor, error) {
 		return xpress.NewCompressor([...]xpress.Level{xpress.Default, xpress.Fast, xpress.Best}[level]), nil
 	case LZX:
 		return lzx.NewCompressor(int(chunk), [...]lzx.Level{lzx.Default, lzx.Fast, lzx.Best}[level]), nil
+	case LZMS:
+		return lzms.NewCompressor(int(chunk), lzmsLevel(level)), nil
 	}
 	return nil, fmt.Errorf("wim: writing %s chunks: %w", codec, errors.ErrUnsupported)
+}
+
+func lzmsLevel(level Level) lzms.Level {
+	return [...]lzms.Level{lzms.Default, lzms.Fast, lzms.Best}[level]
 }

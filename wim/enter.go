@@ -40,7 +40,7 @@ func (p *pipeline) addResource(it *blobItem, h winfile.SHA1, off, stored int64, 
 		it.metadata.meta = blobEntry{newResourceHeader(off, stored, it.b.Size, flags|resMetadata), w.hdr.Part, 1, h}
 		return
 	}
-	e := &tableEntry{blobEntry{newResourceHeader(off, stored, it.b.Size, flags), w.hdr.Part, 0, h}}
+	e := &tableEntry{blobEntry: blobEntry{newResourceHeader(off, stored, it.b.Size, flags), w.hdr.Part, 0, h}}
 	p.mu.Lock()
 	w.enter(e)
 	p.mu.Unlock()

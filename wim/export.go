@@ -93,7 +93,13 @@ func (w *Writer) copyImage(ctx context.Context, img *Image) (*writerImage, error
 	if err := errors.Join(missing, err); err != nil {
 		return nil, err
 	}
-	if err := w.run(ctx, items); err != nil {
+	var name func(*blobItem) string
+	if w.opts.Solid {
+		if name, err = nameBlobs(img); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.writeBlobs(ctx, items, name); err != nil {
 		return nil, err
 	}
 	added := &writerImage{refs: refs}

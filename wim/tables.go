@@ -110,10 +110,15 @@ func (w *Writer) blobTable() []byte {
 			b = appendBlobEntry(b, &i.meta)
 		}
 	}
+	var solids []*tableEntry
 	for _, e := range w.order {
+		if e.solid != nil {
+			solids = append(solids, e)
+			continue
+		}
 		b = appendBlobEntry(b, &e.blobEntry)
 	}
-	return b
+	return appendSolid(b, solids, w.hdr.Part)
 }
 
 // setTotalBytes gives WIM/TOTALBYTES, the first child, the offset of the XML data.

@@ -23,8 +23,8 @@ type WriteTarget interface {
 
 // WriterOptions tunes a Writer. The zero value writes XPRESS chunks of 32 KiB, which every Windows since Vista reads.
 type WriterOptions struct {
-	Codec      Codec // None, XPRESS or LZX; Auto as it says
-	ChunkSize  int   // plain bytes, a power of two; 0 means 32768, or the file's own when appending
+	Codec      Codec // Auto as it says
+	ChunkSize  int   // plain bytes, a power of two; 0 means 32768, for LZMS 131072, or the file's own when appending
 	Level      Level
 	Workers    int       // 0 means GOMAXPROCS
 	Integrity  bool      // write an integrity table; always when appending to a file that has one, but for NoIntegrity
@@ -36,6 +36,14 @@ type WriterOptions struct {
 	// Have, if not nil, tells which blobs some other WIM holds. They are not stored: what is written is a delta WIM, to be
 	// read with [Reader.Reference]. A [Reader.Has] is one. One call comes at a time.
 	Have func(winfile.SHA1) bool
+
+	// Solid puts the contents of each image that is added into a solid resource, which is smaller, and slow to read a single file from.
+	// The metadata stays with Codec. No Windows before 8 reads such a file.
+	Solid          bool
+	SolidCodec     Codec // Auto means LZMS
+	SolidChunkSize int   // plain bytes, a power of two; 0 means 64 MiB for LZMS, 2 MiB for LZX, 64 KiB for XPRESS
+	SolidLevel     Level
+	SolidUnsorted  bool // leave the contents in the order of reading, not by extension and name
 
 	NoIntegrity bool // write no integrity table, and drop that of a file that is appended to
 	Unlock      bool // append to a file that is marked read-only, too
@@ -101,6 +109,7 @@ type writerImage struct {
 // tableEntry is a blob of the file.
 type tableEntry struct {
 	blobEntry
+	solid *writtenSolid // where it is, or nil; Resource.Offset then counts from its first plain byte
 }
 
 // Create begins a new WIM in f, which it empties.
@@ -131,6 +140,9 @@ func (w *Writer) setForm() error {
 		w.chunk = int64(w.opts.ChunkSize)
 		if w.chunk == 0 {
 			w.chunk = 32768
+			if w.codec == LZMS {
+				w.chunk = 1 << 17
+			}
 		}
 		if err := checkChunkSize(w.codec, w.chunk); err != nil {
 			return fmt.Errorf("wim: %w", err)
@@ -147,6 +159,9 @@ func (w *Writer) setForm() error {
 	w.newTable, w.newXML, w.boot = true, true, w.opts.BootIndex
 	w.hdr = header{Magic: magic, Size: headerSize, Version: versionPlain, Flags: codecFlags(w.codec) | flagInProgress,
 		ChunkSize: uint32(w.chunk), GUID: w.opts.GUID, Part: 1, Of: 1}
+	if w.codec == LZMS {
+		w.hdr.Version = versionSolid
+	}
 	w.xml = &element{name: "WIM"}
 	return nil
 }
@@ -174,6 +189,8 @@ func codecFlags(c Codec) headerFlags {
 		return flagCompressed | flagXPRESS
 	case LZX:
 		return flagCompressed | flagLZX
+	case LZMS:
+		return flagCompressed | flagLZMS
 	}
 	return 0
 }
@@ -324,7 +341,7 @@ func (w *Writer) addPlan(ctx context.Context, p *plan) (*writerImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.run(ctx, items); err != nil {
+	if err := w.writeBlobs(ctx, items, nil); err != nil {
 		return nil, err
 	}
 	raw, refs, err := p.metadata()
