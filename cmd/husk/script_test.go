@@ -38,6 +38,8 @@ func TestScripts(t *testing.T) {
 			"reftool": oracle,
 			"exits":   exits,
 			"program": makeProgram,
+			"patches": patches,
+			"equal":   equal,
 
 			"emptyhive": emptyHive,
 
