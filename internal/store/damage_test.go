@@ -148,3 +148,77 @@ func TestOthersStores(t *testing.T) {
 	mustCheck(t, s)
 	samePoint(t, s, "x64", src)
 }
+
+// TestMergeDamaged: copies of stored contents are read back before anything else goes.
+func TestMergeDamaged(t *testing.T) {
+	ctx := context.Background()
+	dir, _ := faultStore(t)
+	name := filepath.Join(dir, "wimboot.wim")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[240] ^= 0x40
+	if err := os.WriteFile(name, b, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	err = change(t, dir, hostFiles{}, func(s *Store) error {
+		_, err := s.Merge(ctx, &MergeOptions{})
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "does not verify") {
+		t.Errorf("merged with a damaged content: %v", err)
+	}
+	s, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if len(s.Layers()) != 3 || len(s.Points()) != 3 {
+		t.Errorf("%d layers and %d points are left, want 3 and 3", len(s.Layers()), len(s.Points()))
+	}
+	leftovers(t, dir, "merge")
+}
+
+// TestMergeSome folds the later layers only; a disk that needs what a dropped point had keeps its layer.
+func TestMergeSome(t *testing.T) {
+	ctx := context.Background()
+	dir, _ := faultStore(t)
+	s, err := Open(dir, &OpenOptions{UI: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Lock(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drop(s.find("x64@v1")); err != nil { // the disk is made of it
+		t.Fatal(err)
+	}
+	r, err := s.Merge(ctx, &MergeOptions{From: s.Layers()[1], Repoint: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Points != 1 || len(r.Layers) != 2 || len(r.Repoint) != 1 || r.Repoint[0].Err == nil || len(r.Swept.Kept) != 1 {
+		t.Errorf("merged %+v, swept %+v", r, r.Swept)
+	}
+	var files []string
+	for _, l := range s.Layers() {
+		files = append(files, l.File)
+	}
+	if want := []string{"wimboot.wim", "layer-0002.wim", "layer-0004.wim"}; !slices.Equal(files, want) {
+		t.Errorf("layers are %q, want %q", files, want)
+	}
+	mustCheck(t, s)
+	readDisk(t, dir, "merged")
+	if _, err := s.Merge(ctx, &MergeOptions{From: s.Layers()[1]}); err == nil {
+		t.Error("a layer that no point needs was folded")
+	}
+	if err := os.Remove(filepath.Join(dir, "x64", "tiny.vhd")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Sweep(ctx); err != nil || !slices.Equal(r.Removed, []string{"layer-0002.wim"}) {
+		t.Errorf("swept %+v, %v", r, err)
+	}
+	mustCheck(t, s)
+}
