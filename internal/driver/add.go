@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"husk/internal/atomicfile"
-	"husk/internal/disk"
+	"husk/internal/inplace"
 	"husk/internal/ondisk"
 	"husk/internal/source"
 	"husk/internal/ui"
@@ -287,43 +287,33 @@ func (p *Plan) Apply() error {
 	return p.applyVolume(hive)
 }
 
-// journalMark is appended to the name of a disk for the journal of a change that is under way.
-const journalMark = ".husk-journal"
-
 // applyVolume changes the volume in one transaction.
-func (p *Plan) applyVolume(hive []byte) (err error) {
-	src := p.system.Source
-	d, err := disk.OpenEdit(src.Path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	part, err := d.Partition(src.Part.Number)
-	if err != nil {
-		return err
-	}
-	journal := ntfs.FileJournal(src.Path + journalMark)
-	pending, err := journal.Load()
-	if err != nil {
-		return err
-	}
-	e, err := ntfs.OpenEditor(d.Part(part), part.Size, journal, nil)
-	if err != nil {
-		return fmt.Errorf("%s: %w", src.Path, err)
-	}
-	if len(pending) > 0 { // the plan was made from a volume in the middle of a change
-		return ui.Hint(fmt.Errorf("%s: a change that was interrupted has been completed or dropped first", src.Path), "run the command again")
-	}
-	steps := []func() error{func() error { return p.editFile(e) }}
-	if len(p.Changes) > 0 {
-		steps = append(steps, func() error { return e.Replace(p.system.hivePath, winfile.NewBlob(hive)) })
-	}
-	for _, step := range append(steps, e.Close) {
-		if err := step(); err != nil {
-			return fmt.Errorf("%s: %w", src.Path, err)
+func (p *Plan) applyVolume(hive []byte) error {
+	return p.system.edit(func(e *ntfs.Editor) error {
+		if err := p.editFile(e); err != nil || len(p.Changes) == 0 {
+			return err
 		}
+		return e.Replace(p.system.hivePath, winfile.NewBlob(hive))
+	})
+}
+
+// edit changes the volume of the system: all that change does, or nothing.
+func (s *System) edit(change func(e *ntfs.Editor) error) error {
+	path := s.Source.Path
+	pending := inplace.Pending(path)
+	v, err := inplace.Open(path, s.Source.Part.Number)
+	if err != nil {
+		return err
 	}
-	return nil
+	if pending { // the plan was made from a volume in the middle of a change
+		err = ui.Hint(errors.New("a change that was interrupted has been completed or dropped first"), "run the command again")
+	} else if err = change(v.Editor); err == nil {
+		err = v.Editor.Commit()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return errors.Join(err, v.Close())
 }
 
 func (p *Plan) editFile(e *ntfs.Editor) error {

@@ -263,7 +263,7 @@ func TestPendingJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(image+journalMark, []byte("HUSKJRNL"), 0o600); err != nil {
+	if err := os.WriteFile(image+".husk-journal", []byte("HUSKJRNL"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Apply(); err == nil || !strings.Contains(err.Error(), "interrupted") {

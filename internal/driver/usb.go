@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"husk/internal/inplace"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/internal/winsys"
+	"husk/ntfs"
 	"husk/regf"
 	"husk/winfile"
 )
@@ -266,27 +266,15 @@ func (p *USBPlan) Apply() error {
 		defer f.Abort()
 		return f.Commit()
 	}
-	pending := inplace.Pending(s.Source.Path)
-	v, err := inplace.Open(s.Source.Path, s.Source.Part.Number)
-	if err != nil {
-		return err
-	}
-	if pending { // the plan was made from a volume in the middle of a change
-		err = ui.Hint(errors.New("a change that was interrupted has been completed or dropped first"), "run the command again")
-	}
-	for i, path := range p.Plain {
-		if err == nil {
-			err = v.Editor.Replace(path, p.blobs[i])
+	return s.edit(func(e *ntfs.Editor) error {
+		for i, path := range p.Plain {
+			if err := e.Replace(path, p.blobs[i]); err != nil {
+				return err
+			}
 		}
-	}
-	if err == nil && len(p.Changes) > 0 {
-		err = v.Editor.Replace(s.hivePath, winfile.NewBlob(hive))
-	}
-	if err == nil {
-		err = v.Editor.Commit()
-	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", s.Source.Path, err)
-	}
-	return errors.Join(err, v.Close())
+		if len(p.Changes) == 0 {
+			return nil
+		}
+		return e.Replace(s.hivePath, winfile.NewBlob(hive))
+	})
 }
