@@ -31,13 +31,6 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-func husk(t *testing.T, args ...string) (status int, out string) {
-	t.Helper()
-	var b bytes.Buffer
-	status = run(append([]string{"--lang=en"}, args...), strings.NewReader(""), &b, &b)
-	return status, b.String()
-}
-
 // TestFullDisk fills the disk at every step: the command fails and says so, and what was there before is all that is there.
 func TestFullDisk(t *testing.T) {
 	tr, err := sample.Tree(sample.Options{Programs: 40})

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +22,14 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"husk": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
+}
+
+// husk runs husk in this process.
+func husk(t *testing.T, args ...string) (status int, out string) {
+	t.Helper()
+	var b bytes.Buffer
+	status = run(append([]string{"--lang=en"}, args...), strings.NewReader(""), &b, &b)
+	return status, b.String()
 }
 
 // TestScripts runs one file per promise that a command makes, from testdata/script.
