@@ -16,6 +16,8 @@ import (
 type captureFlags struct {
 	wimboot, check, rpfix, norpfix, dryRun, dereference bool
 	compress, chunkSize, config, flags                  string
+	solid, noSolidSort                                  bool
+	solidCompress, solidChunkSize                       string
 	properties                                          []string
 	wims                                                []string
 }
@@ -23,6 +25,10 @@ type captureFlags struct {
 func (f *captureFlags) add(a *app, flags *pflag.FlagSet) {
 	t := a.ui.T
 	flags.BoolVar(&f.wimboot, "wimboot", false, t("make an image that pointer files can point into: XPRESS, 4 KiB chunks, exclusions of the image's own WimBootCompress.ini"))
+	flags.BoolVar(&f.solid, "solid", false, t("put the contents into solid resources: smaller, but slow to read a single file from, and no pointer file can use them"))
+	flags.StringVar(&f.solidCompress, "solid-compress", "", t("`codec` of solid resources, as --compress has it (default LZMS)"))
+	flags.StringVar(&f.solidChunkSize, "solid-chunk-size", "", t("bytes of solid resources compressed at once (default 64M; LZX 2M, XPRESS 64K)"))
+	flags.BoolVar(&f.noSolidSort, "no-solid-sort", false, t("do not sort solid contents by extension and name"))
 	flags.BoolVar(&f.check, "check", false, t("write an integrity table"))
 	flags.StringVar(&f.config, "config", "", t("capture configuration `file` ([ExclusionList] …); with --wimboot it becomes the image's WimBootCompress.ini"))
 	flags.StringVar(&f.flags, "flags", "", t("edition `id` for the image's FLAGS, such as Professional"))
@@ -43,12 +49,19 @@ func (f *captureFlags) options(a *app, args []string) (*archive.Options, error) 
 	if f.rpfix && f.norpfix {
 		return nil, ui.Usage(fmt.Errorf("--rpfix and --norpfix exclude each other"))
 	}
-	if f.chunkSize != "" {
-		n, err := ui.ParseSize(f.chunkSize)
-		if err != nil || n <= 0 || n > 1<<30 {
-			return nil, ui.Usage(fmt.Errorf("--chunk-size=%s: want a size such as 4K or 32K", f.chunkSize))
+	o.Solid, o.SolidCompress, o.NoSolidSort = f.solid, f.solidCompress, f.noSolidSort
+	for _, size := range []struct {
+		name, text string
+		n          *int
+	}{{"chunk-size", f.chunkSize, &o.ChunkSize}, {"solid-chunk-size", f.solidChunkSize, &o.SolidChunkSize}} {
+		if size.text == "" {
+			continue
 		}
-		o.ChunkSize = int(n)
+		n, err := ui.ParseSize(size.text)
+		if err != nil || n <= 0 || n > 1<<30 {
+			return nil, ui.Usage(fmt.Errorf("--%s=%s: want a size such as 4K or 32K", size.name, size.text))
+		}
+		*size.n = int(n)
 	}
 	for _, p := range f.properties {
 		name, value, ok := strings.Cut(p, "=")
@@ -74,7 +87,8 @@ func newCapture(a *app) *cobra.Command {
 		Long: a.ui.T(`SOURCE is a folder, or FILE[:IMAGE]: a VHD, disk image or block device with an NTFS volume, or an image of another WIM. The
 WIM appears under its name only when it is complete; one that exists is replaced only with --yes.`),
 		Example: `  husk capture /mnt/windows wimboot/wimboot.wim "Windows 7 x64" --wimboot
-  husk capture old.vhd backup.wim --compress=XPRESS:best --chunk-size=32K --check`,
+  husk capture old.vhd backup.wim --compress=XPRESS:best --chunk-size=32K --check
+  husk capture /mnt/windows small.esd --solid`,
 		Args: args(2, 4),
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := f.options(a, args)
@@ -89,8 +103,8 @@ WIM appears under its name only when it is complete; one that exists is replaced
 		},
 	}
 	f.add(a, c.Flags())
-	c.Flags().StringVar(&f.compress, "compress", "", a.ui.T("`codec`: none, XPRESS or LZX, with :fast or :best for another trade of speed and size (default XPRESS)"))
-	c.Flags().StringVar(&f.chunkSize, "chunk-size", "", a.ui.T("bytes compressed at once, 4K to 64K, LZX 32K to 2M (default 32K; 4K with --wimboot and XPRESS)"))
+	c.Flags().StringVar(&f.compress, "compress", "", a.ui.T("`codec`: none, XPRESS, LZX or LZMS, with :fast, :best or a number such as :20, :50, :100 for another trade of speed and size (default XPRESS)"))
+	c.Flags().StringVar(&f.chunkSize, "chunk-size", "", a.ui.T("bytes compressed at once, 4K to 64K, LZX 32K to 2M, LZMS 32K to 1G (default 32K, LZMS 128K; 4K with --wimboot and XPRESS)"))
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,11 @@ type Options struct {
 	Properties         [][2]string // XML elements and their text
 	Wimboot            bool        // XPRESS in 4 KiB chunks, and the image is marked for pointers
 	Compress           string      // as --compress has it; "" means XPRESS
-	ChunkSize          int         // bytes; 0 means 32 KiB, or 4 KiB with Wimboot
+	ChunkSize          int         // bytes; 0 means 32 KiB, 128 KiB for LZMS, or 4 KiB with Wimboot
+	Solid              bool        // put the contents into solid resources
+	SolidCompress      string      // as --solid-compress has it; "" means LZMS
+	SolidChunkSize     int         // bytes; 0 means 64 MiB, or the most that the codec has
+	NoSolidSort        bool        // leave the contents of solid resources in the order of reading
 	Check              bool        // write an integrity table
 	Config             string      // capture configuration file; "" means the image's own, or the built-in list
 	RPFix, NoRPFix     bool
@@ -117,6 +122,10 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	if o.Compress != "" || o.ChunkSize != 0 {
 		return nil, errors.New("codec and chunk size are those of the WIM")
 	}
+	w := &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check}
+	if err := setSolid(w, o); err != nil {
+		return nil, err
+	}
 	file, err := os.OpenFile(target, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -156,7 +165,8 @@ func Append(ctx context.Context, src, target string, o *Options) (_ *Result, err
 	}
 	p := o.UI.Start("append", r.Totals.Bytes)
 	defer p.Done()
-	wr, err := wim.Append(f, size, &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, Progress: func(done int64) { p.Set(done, r.Totals.Bytes) }})
+	w.Progress = func(done int64) { p.Set(done, r.Totals.Bytes) }
+	wr, err := wim.Append(f, size, w)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", target, err)
 	}
@@ -258,34 +268,86 @@ func realPath(name string) (string, error) {
 	return filepath.EvalSymlinks(abs)
 }
 
+// parseCodec reads a codec and its level, as "LZX", "LZX:fast" or, as wimlib has levels, "LZX:50".
+func parseCodec(option, text string) (codec wim.Codec, level wim.Level, err error) {
+	name, l, given := strings.Cut(strings.ToLower(text), ":")
+	switch name {
+	case "xpress", "fast": // "fast", "maximum" and "recovery" are wimlib's other names
+		codec = wim.XPRESS
+	case "lzx", "maximum":
+		codec = wim.LZX
+	case "lzms", "recovery":
+		codec = wim.LZMS
+	case "none":
+		codec = wim.None
+	default:
+		return 0, 0, ui.Usage(fmt.Errorf("--%s=%s: want none, XPRESS, LZX or LZMS", option, text))
+	}
+	n, numErr := strconv.Atoi(l)
+	switch {
+	case !given || l == "default" || numErr == nil && n >= 35 && n < 75:
+	case l == "fast" || numErr == nil && n > 0 && n < 35:
+		level = wim.Fast
+	case l == "best" || numErr == nil && n >= 75:
+		level = wim.Best
+	default:
+		return 0, 0, ui.Usage(fmt.Errorf("--%s=%s: level %q, want fast, default, best or a number such as 20, 50 or 100", option, text, l))
+	}
+	return codec, level, nil
+}
+
+// checkChunkSize refuses sizes that a codec cannot have. 0 is the default.
+func checkChunkSize(option string, codec wim.Codec, n int) error {
+	least, most := 4<<10, 64<<10
+	switch codec {
+	case wim.LZX:
+		least, most = 32<<10, 2<<20
+	case wim.LZMS:
+		least, most = 32<<10, 1<<30
+	}
+	if n != 0 && (n < least || n > most || n&(n-1) != 0) {
+		return ui.Usage(fmt.Errorf("--%s=%d: want a power of two from %d to %d", option, n, least, most))
+	}
+	return nil
+}
+
+// setSolid says how solid resources are written.
+func setSolid(w *wim.WriterOptions, o *Options) (err error) {
+	if !o.Solid {
+		if o.SolidCompress != "" || o.SolidChunkSize != 0 || o.NoSolidSort {
+			return ui.Usage(errors.New("--solid-compress, --solid-chunk-size and --no-solid-sort need --solid"))
+		}
+		return nil
+	}
+	if o.Wimboot {
+		return ui.Usage(errors.New("--solid and --wimboot exclude each other: pointer files cannot point into solid resources"))
+	}
+	w.Solid, w.SolidUnsorted, w.SolidChunkSize, w.SolidCodec = true, o.NoSolidSort, o.SolidChunkSize, wim.LZMS
+	if o.SolidCompress != "" {
+		if w.SolidCodec, w.SolidLevel, err = parseCodec("solid-compress", o.SolidCompress); err != nil {
+			return err
+		}
+	}
+	return checkChunkSize("solid-chunk-size", w.SolidCodec, o.SolidChunkSize)
+}
+
 // writerOptions turns the user's words into a codec.
 func writerOptions(o *Options) (*wim.WriterOptions, error) {
 	w := &wim.WriterOptions{Workers: o.Threads, Integrity: o.Check, ChunkSize: o.ChunkSize, Codec: wim.XPRESS}
-	name, level, _ := strings.Cut(strings.ToLower(o.Compress), ":")
-	switch name {
-	case "", "xpress", "fast": // "fast" and "maximum" are wimlib's other names
-	case "lzx", "maximum":
-		w.Codec = wim.LZX
-	case "none":
-		w.Codec = wim.None
-	default:
-		return nil, ui.Usage(fmt.Errorf("--compress=%s: want none, XPRESS or LZX; %w", o.Compress, errors.ErrUnsupported))
+	var err error
+	if o.Compress != "" {
+		if w.Codec, w.Level, err = parseCodec("compress", o.Compress); err != nil {
+			return nil, err
+		}
 	}
-	switch level {
-	case "":
-	case "fast":
-		w.Level = wim.Fast
-	case "best":
-		w.Level = wim.Best
-	default:
-		return nil, ui.Usage(fmt.Errorf("--compress=%s: level %q, want fast or best", o.Compress, level))
+	if err := checkChunkSize("chunk-size", w.Codec, o.ChunkSize); err != nil {
+		return nil, err
 	}
-	least, most := 4<<10, 64<<10
-	if w.Codec == wim.LZX {
-		least, most = 32<<10, 2<<20
+	if err := setSolid(w, o); err != nil {
+		return nil, err
 	}
-	if n := w.ChunkSize; n != 0 && (n < least || n > most || n&(n-1) != 0) {
-		return nil, ui.Usage(fmt.Errorf("--chunk-size=%d: want a power of two from %d to %d", n, least, most))
+	if o.Wimboot && w.Codec == wim.LZMS {
+		return nil, ui.Usage(errors.New("--wimboot: Windows reads no files from LZMS chunks; use XPRESS or LZX"))
 	}
 	if o.Wimboot {
 		if w.ChunkSize == 0 {
