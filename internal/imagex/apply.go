@@ -216,7 +216,11 @@ func (k *call) recovered(t *winfile.Tree) error {
 			return err
 		} else {
 			k.warn("%s: damaged; extracting what can be read: %v", blobs[b], err)
-			b.Content = salvage{b.Content}
+			s := salvage{}
+			if c, ok := b.Content.(anyPlace); ok {
+				s.r, _ = c.BlobReaderAt(b) // nothing of it can be read otherwise
+			}
+			b.Content = s
 		}
 	}
 	return nil
@@ -227,7 +231,7 @@ func readThrough(ctx context.Context, b *winfile.Blob) error {
 }
 
 // salvage reads a damaged content: pieces that cannot be read are zeros, and its SHA-1 does not count.
-type salvage struct{ c winfile.Content }
+type salvage struct{ r io.ReaderAt }
 
 // anyPlace is a content that reads its blobs in any order, without checking them as a whole.
 type anyPlace interface {
@@ -235,11 +239,7 @@ type anyPlace interface {
 }
 
 func (s salvage) OpenBlob(b *winfile.Blob) (io.ReadCloser, error) {
-	var r io.ReaderAt
-	if c, ok := s.c.(anyPlace); ok {
-		r, _ = c.BlobReaderAt(b)
-	}
-	return &salvaged{r: r, size: b.Size}, nil
+	return &salvaged{r: s.r, size: b.Size}, nil
 }
 
 // salvageStep is how much is given up with one damaged place: the smallest chunk of a WIM.

@@ -6,6 +6,12 @@
 //	                  │
 //	                  └─ FUSE    nodes that ask the view (Linux, macOS)
 //
+//	winfile.Tree ──> Overlay     names and metadata change in the tree, contents in files of a staging directory
+//	                  │
+//	                  ├─ FUSE    nodes that change it
+//	                  │
+//	                  └─ Commit  the tree becomes a new version of an image in its WIM
+//
 // Metadata of Windows is in extended attributes with the names and shapes that ntfs-3g gives them, integers in the machine's order:
 //
 //	system.ntfs_attrib        u32, FILE_ATTRIBUTE_*          system.ntfs_attrib_be   the same, big-endian
@@ -22,7 +28,8 @@
 // stays at the root, as in Windows. Other reparse points are symbolic links that lead nowhere, as with ntfs-3g: what they stand for
 // is not in the tree, and their data would be taken for the file's.
 //
-// Nothing here decides that a view cannot change: nodes hold no metadata of their own, so that writing can be added to the view.
+// A View does not change. Where an Overlay is mounted, relative links are shown as they were made. A commit is asked for through an
+// extended attribute of the root, user.husk.commit, so that the program that unmounts waits for it and hears why it failed.
 //
 // Sources: ntfs-3g, "Extended attributes"; fuse(4); [MS-FSCC] 2.4.15.
 package mount
