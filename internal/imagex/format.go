@@ -13,7 +13,7 @@ type writing struct {
 	codec, solidCodec wim.Codec
 	level, solidLevel int // as given, 0 if not
 	chunk, solidChunk int // bytes, 0 if not given
-	solid             bool
+	solid, unsorted   bool
 }
 
 var codecNames = map[string]wim.Codec{
@@ -22,7 +22,7 @@ var codecNames = map[string]wim.Codec{
 
 // writing reads the options; without them codecs are wim.Auto.
 func (k *call) writing() (w writing, err error) {
-	w.solid = k.has("solid")
+	w.solid, w.unsorted = k.has("solid"), k.has("no-solid-sort")
 	for _, o := range []struct {
 		name  string
 		codec *wim.Codec
