@@ -13,6 +13,7 @@ import (
 	"husk/internal/find"
 	"husk/internal/store"
 	"husk/internal/winsys"
+	"husk/regf"
 	"husk/winfile"
 )
 
@@ -313,10 +314,30 @@ func (k *keeper) keepBoot() (int, error) {
 		if err := k.keep(p); err != nil {
 			return n, err
 		}
-		n++
+		if n++; menu {
+			k.dropLogs(p)
+		}
 	}
 	k.kept = before
 	return n, nil
+}
+
+// dropLogs takes the logs of a hive out of the tree that the old system did not have: they belong to the point's hive.
+func (k *keeper) dropLogs(hive string) {
+	dir, had := lookup(k.tree, path.Dir(hive)), lookup(k.old, path.Dir(hive))
+	for _, ext := range regf.LogNames {
+		name := path.Base(hive) + ext
+		if childOf(had, name) != nil {
+			continue
+		}
+		dir.Children = slices.DeleteFunc(dir.Children, func(e *winfile.Entry) bool {
+			if !winfile.EqualFold(e.Name, name) {
+				return false
+			}
+			e.Info.Links--
+			return true
+		})
+	}
 }
 
 // errUndecided says that nobody said what is to become of files that would be lost.

@@ -100,10 +100,25 @@ func openTarget(ctx context.Context, spec string, wims []string, u *ui.UI) (_ *t
 	if err != nil {
 		return nil, err
 	}
+	if !t.part.NTFS && !t.wasNTFS() {
+		return nil, ui.Hint(fmt.Errorf("%s: partition %d is no NTFS volume", t.path, t.part.Number), "'husk info %s' lists the partitions", t.path)
+	}
 	if t.damage = t.read(ctx, wims, u); t.damage != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	return t, nil
+}
+
+// wasNTFS reports whether the partition has the copy of the boot sector that NTFS keeps at its end.
+func (t *target) wasNTFS() bool {
+	sector := make([]byte, t.edit.SectorSize)
+	if t.part.Size < int64(len(sector)) {
+		return false
+	}
+	if _, err := t.edit.Section(t.part).ReadAt(sector, t.part.Size-int64(len(sector))); err != nil {
+		return false
+	}
+	return strings.HasPrefix(string(sector[3:]), "NTFS    ")
 }
 
 func (t *target) close() error {
