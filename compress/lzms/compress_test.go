@@ -28,7 +28,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, codec := range codecs() {
 		c := codec.NewCompressor()
 		for name, data := range samples(t) {
-			for _, n := range []int{1, 63, 64, 65, 1000, 1 << 15, 1<<17 + 1, len(data)} {
+			for _, n := range []int{1, 63, 64, 65, 1000, 1 << 15, len(data)} {
 				n = min(n, len(data))
 				t.Run(fmt.Sprint(codec.Level, "/", name, "/", n), func(t *testing.T) {
 					size := codectest.RoundTrip(t, c, data[:n], expand)

@@ -10,7 +10,7 @@ import (
 )
 
 func samples(t testing.TB) map[string][]byte {
-	pcm := make([]byte, 1<<20) // what delta matches are for
+	pcm := make([]byte, 1<<18) // what delta matches are for
 	v := int16(0)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := 0; i+2 <= len(pcm); i += 2 {
@@ -28,15 +28,15 @@ func samples(t testing.TB) map[string][]byte {
 	}
 	calls = append(calls, calls[:1<<17]...)
 	return map[string][]byte{
-		"text": codectest.Text(2 << 20), "dll": codectest.Executable(t, 3<<20), "zeros": make([]byte, 1<<20), "pcm": pcm, "calls": calls,
+		"text": codectest.Text(1 << 19), "dll": codectest.Executable(t, 1<<20), "zeros": make([]byte, 1<<20), "pcm": pcm, "calls": calls,
 		"tiny": []byte("aaaaaaaaaaaaaaaaaaaaaaaa"), "small": codectest.Text(1000),
 	}
 }
 
 func TestWimlib(t *testing.T) {
 	var wims []codectest.Wimlib
-	for _, size := range []int{1 << 15, 1 << 17, 1 << 20, 1 << 26} {
-		c := NewCompressor(size, Default)
+	for i, size := range []int{1 << 15, 1 << 17, 1 << 20, 1 << 26} {
+		c := NewCompressor(size, []Level{Fast, Default, Best, Default}[i])
 		wims = append(wims, codectest.Wimlib{Compress: "LZMS:50", ChunkSize: size, Compressor: c, Decompressor: new(Decompressor)})
 	}
 	codectest.TestWimlib(t, samples(t), wims)
