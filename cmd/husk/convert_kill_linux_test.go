@@ -65,11 +65,13 @@ func TestConvertKilled(t *testing.T) {
 		name string
 		args []string
 		made string // the disk with the system at the end
+		lost bool   // what is beside the disk is lost with each kill, as in the memory of Windows PE
 	}{
-		{"in place, the WIM on the volume", []string{"convert", "work.vhd", "--yes"}, "work.vhd"},
-		{"in place, the WIM elsewhere", append([]string{"convert", "work.vhd", "--store=store", "--yes"}, where...), "work.vhd"},
-		{"a VHD", append([]string{"convert", "work.vhd", "store/win.vhd"}, where...), "store/win.vhd"},
-		{"a disk", []string{"convert", "work.vhd", "store/new.vhdx", "--firmware=bios"}, ""},
+		{"in place, the WIM on the volume", []string{"convert", "work.vhd", "--yes"}, "work.vhd", false},
+		{"in place, the notes lost", []string{"convert", "work.vhd", "--yes"}, "work.vhd", true},
+		{"in place, the WIM elsewhere", append([]string{"convert", "work.vhd", "--store=store", "--yes"}, where...), "work.vhd", false},
+		{"a VHD", append([]string{"convert", "work.vhd", "store/win.vhd"}, where...), "store/win.vhd", false},
+		{"a disk", []string{"convert", "work.vhd", "store/new.vhdx", "--firmware=bios"}, "", false},
 	} {
 		t.Run(form.name, func(t *testing.T) {
 			fresh := func() {
@@ -85,11 +87,19 @@ func TestConvertKilled(t *testing.T) {
 			fresh()
 			usual, _ := killable(t, husk, dir, 0, form.args...)
 			fresh()
-			for n := 0; n < (*kills+1)/2; { // of four forms; each kill is half a second of work, which is why this test takes some
+			for n := 0; n < (*kills+1)/2; { // of five forms; each kill is half a second of work, which is why this test takes some
 				_, killed := killable(t, husk, dir, 1+time.Duration(rnd.Int64N(int64(usual))), form.args...)
 				if killed {
 					n++
 					allThere(t, dir, "work.vhd")
+					for _, name := range []string{"work.vhd.husk-convert", "work.vhd.husk.wim"} {
+						if !form.lost {
+							break
+						}
+						if err := os.Remove(filepath.Join(dir, name)); err != nil && !os.IsNotExist(err) {
+							t.Fatal(err)
+						}
+					}
 				} else {
 					settled(t, dir, form.made)
 					fresh()

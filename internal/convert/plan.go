@@ -400,14 +400,31 @@ func (p *Plan) checkForms(s *source.Source) error {
 	if s.Links != nil {
 		pointers += s.Links.Files
 	}
-	if pointers == 0 || p.Resumes != "" {
+	inside := p.Inside && p.Resumes == "" && s.Tree.Lookup(insidePath) != nil
+	switch {
+	case p.Resumes != "", pointers == 0 && !inside:
 		return nil
-	}
-	if p.Inside && s.Tree.Lookup(insidePath) != nil && !p.finished(s) {
+	case inside && pointers > 0 && !p.finished(s), inside && pointers == 0 && p.ours(s):
 		p.begun = true
 		return nil
+	case inside && pointers == 0:
+		return refuse("move it away with 'husk fs cp' and 'husk fs rm', or put the WIM elsewhere: --store=FOLDER", "%s has a /%s already", p.System, insidePath)
 	}
 	return refuse("to store what has changed in it since, use 'husk point add'; to make it small again, 'husk slim'", "%s is a husk already: %d of its files are pointers", p.System, pointers)
+}
+
+// ours reports whether the WIM on the system's own volume is one that a conversion put there before it was cut off: of this system, and whole.
+func (p *Plan) ours(s *source.Source) bool {
+	e := s.Tree.Lookup(insidePath)
+	if e.Info.Data == nil {
+		return false
+	}
+	at, err := s.NTFS.BlobReaderAt(e.Info.Data)
+	if err != nil {
+		return false
+	}
+	r, err := wim.NewReader(at, e.Info.Data.Size)
+	return err == nil && len(r.Images()) == 1 && r.Images()[0].Name() == p.Image && r.Images()[0].Info().WIMBoot
 }
 
 // finished reports whether the last thing was done that a conversion in place does.

@@ -68,6 +68,7 @@ type run struct {
 	wim   string // the file that has the image: that of the plan, or a layer of the store
 	image int
 	guid  guid.GUID
+	again bool // the target was begun before
 }
 
 func (p *Plan) job() job {
@@ -379,6 +380,7 @@ func (r *run) build(ctx context.Context) error {
 		}
 	}
 	again := r.n.last(stepBuild) != nil
+	r.again = again
 	if !again {
 		if err := r.n.add(note{Step: stepBuild}); err != nil {
 			return err
@@ -620,6 +622,11 @@ func (r *run) compare(ctx context.Context, spec string) error {
 		return err
 	}
 	list := slices.DeleteFunc(diff.List, func(d tree.Difference) bool { return d.Path == "." || r.Form == InPlace && d.Path == "wimboot" })
+	if len(list) > 0 && r.Form == InPlace && r.again {
+		// What was used since stays plain, and is in no image; pointers are made of what was read and hashed only.
+		r.o.UI.Warn("%s was used since it was captured: %d of its files are not as in the image", spec, len(list))
+		list = nil
+	}
 	if len(list) > 0 {
 		return fmt.Errorf("%s differs from the image that was made of it: %s", spec, list[0])
 	}
