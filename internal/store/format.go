@@ -86,17 +86,26 @@ func readCatalogue(dir string) (*catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := parseCatalogue(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// parseCatalogue reads the text of husk.toml.
+func parseCatalogue(b []byte) (*catalogue, error) {
 	c := &catalogue{}
 	if err := toml.Unmarshal(b, c); err != nil {
 		var at *toml.DecodeError
 		if errors.As(err, &at) {
 			row, col := at.Position()
-			return nil, fmt.Errorf("%s: line %d, column %d: %w", name, row, col, err)
+			return nil, fmt.Errorf("line %d, column %d: %w", row, col, err)
 		}
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	if c.Version != catalogueVersion {
-		return nil, fmt.Errorf("%s: version %d, want %d", name, c.Version, catalogueVersion)
+		return nil, fmt.Errorf("version %d, want %d", c.Version, catalogueVersion)
 	}
 	return c, nil
 }
