@@ -140,9 +140,13 @@ func (k *call) ended(_ *wim.WriterOptions, ok bool) {
 func (k *call) newFormat(w *writing) (*wim.WriterOptions, error) {
 	o := &wim.WriterOptions{Codec: w.codec, ChunkSize: w.chunk, Level: levelOf(w.level), Integrity: k.has("check") || k.has("include-integrity")}
 	if o.Codec == wim.Auto {
-		o.Codec = wim.LZX
-		if k.has("wimboot") {
+		switch {
+		case k.has("wimboot"):
 			o.Codec = wim.XPRESS
+		case w.solid: // what of it is not solid, as wimlib has it
+			o.Codec = wim.LZMS
+		default:
+			o.Codec = wim.LZX
 		}
 	}
 	if o.ChunkSize == 0 && k.has("wimboot") && o.Codec == wim.XPRESS {

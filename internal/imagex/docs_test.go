@@ -32,6 +32,9 @@ Where it differs:
   encrypted files are not applied to volumes.
 - Paths in images are taken in their exact case on UNIX and in any case on Windows; WIMLIB_IMAGEX_IGNORE_CASE says otherwise, as with wimlib.
 
+- Listings of solid WIMs give the offset of contents in their solid resource, but not where that resource is.
+- Levels of --compress are husk's three: below 35, to 74, and from 75.
+
 All commands take ` + "`--help`, `--version` and `--quiet`" + `. The tables below are made from what the parser knows, and a test compares them with it and
 with the manual pages of the wimlib that is installed.
 `

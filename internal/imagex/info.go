@@ -233,7 +233,7 @@ func printBlob(out io.Writer, h winfile.SHA1, b wim.BlobInfo, part int, metadata
 	fmt.Fprintf(out, "Hash              = 0x%x\n", h[:])
 	fmt.Fprintf(out, "Uncompressed size = %d bytes\n", b.Size)
 	if b.Solid {
-		fmt.Fprintf(out, "Solid resource    = %d bytes at an offset of %d bytes in it\n", b.Size, b.Offset)
+		fmt.Fprintf(out, "Solid offset      = %d bytes\n", b.Offset)
 	} else {
 		fmt.Fprintf(out, "Compressed size   = %d bytes\n", b.StoredSize)
 		fmt.Fprintf(out, "Offset in WIM     = %d bytes\n", b.Offset)

@@ -9,6 +9,7 @@ import (
 
 	"husk/internal/atomicfile"
 	"husk/wim"
+	"husk/winfile"
 )
 
 // setProperty sets an element of an image's XML data and says so.
@@ -41,6 +42,9 @@ func (k *call) rebuild(name string, o *wim.WriterOptions) (err error) {
 		return coded(err, codeOpen)
 	}
 	defer f.Abort()
+	if o.Codec == wim.Auto && r.Version() == solidVersion && !o.Solid && hasSolid(r) {
+		o.Solid = true // as it was
+	}
 	if o.Codec == wim.Auto {
 		k.using(r.Codec(), o.Workers)
 	} else {
@@ -249,10 +253,18 @@ func (k *call) exportFormat(src *wim.Reader, f *writing) (*wim.WriterOptions, er
 	if err := checkChunk(o.Codec, o.ChunkSize); err != nil {
 		return nil, err
 	}
-	if f.codec == wim.Auto && src.Version() == solidVersion {
+	if f.codec == wim.Auto && src.Version() == solidVersion && hasSolid(src) {
 		f.solid = true // as the source is
 	}
 	return o, setSolid(o, f)
+}
+
+// hasSolid reports whether a WIM has solid resources.
+func hasSolid(r *wim.Reader) bool {
+	return slices.ContainsFunc(r.Blobs(), func(b *winfile.Blob) bool {
+		i, _ := r.Lookup(b.SHA1)
+		return i.Solid
+	})
 }
 
 // solidVersion is the version of WIMs that may have solid resources.
