@@ -585,7 +585,7 @@ func (r *run) check(ctx context.Context) error {
 		}
 	}
 	if r.Form == WholeDisk {
-		return nil // its parts were checked when they were made
+		return r.compareInner(ctx)
 	}
 	spec := r.System
 	if r.Form == VHD {
@@ -605,13 +605,21 @@ func (r *run) compare(ctx context.Context, spec string) error {
 		return err
 	}
 	defer made.Close()
-	exclude, err := archive.Exclusions(spec, made.Tree, "", r.o.UI)
+	if made.Links != nil && r.r.Pointers == 0 {
+		r.r.Pointers = made.Links.Files
+	}
+	return r.compareTrees(ctx, spec, made.Tree, image.Tree)
+}
+
+// compareTrees compares what was made with the image: all that a capture takes, but what a conversion changes.
+func (r *run) compareTrees(ctx context.Context, spec string, made, image *winfile.Tree) error {
+	exclude, err := archive.Exclusions(spec, made, "", r.o.UI)
 	if err != nil {
 		return err
 	}
 	left := func(path string, isDir bool) bool { return exclude(path, isDir) || r.changed(path) && path != "." }
-	a, _ := tree.Filter(made.Tree, left)
-	b, _ := tree.Filter(image.Tree, left)
+	a, _ := tree.Filter(made, left)
+	b, _ := tree.Filter(image, left)
 	p := r.o.UI.Start("compare", 0)
 	defer p.Done()
 	diff, err := tree.Compare(ctx, a, b, &tree.CompareOptions{
@@ -629,9 +637,6 @@ func (r *run) compare(ctx context.Context, spec string) error {
 	}
 	if len(list) > 0 {
 		return fmt.Errorf("%s differs from the image that was made of it: %s", spec, list[0])
-	}
-	if made.Links != nil && r.r.Pointers == 0 {
-		r.r.Pointers = made.Links.Files
 	}
 	return nil
 }
