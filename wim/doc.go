@@ -33,8 +33,6 @@
 // A row of blob table entries with the solid flag has the solid resources and the blobs, whose offsets count through the plain
 // bytes of all resources of the row.
 //
-// LZMS and solid resources are read and not written yet.
-//
 // A delta WIM lacks blobs that another WIM has; [Reader.Reference] brings them together. A split WIM (.swm) is a set of files, each with its
 // own header and blob table; the metadata is in the first: [OpenSet] reads it, [Split] writes it.
 //

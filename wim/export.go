@@ -151,7 +151,7 @@ func (w *Writer) referenced(img *Image, refs map[winfile.SHA1]uint32, missing *e
 }
 
 // Rebuild writes a new WIM into f with all images of r, and nothing that they do not need. Options that are not set are as r
-// has them: codec, chunk size if the codec stays, GUID, the image that boots, integrity table, marks. What pointer files say of
+// has them: codec (with it solid or not), chunk size if the codec stays, GUID, the image that boots, integrity table, marks. What pointer files say of
 // places in r is wrong for the new file even though the GUID stays.
 func Rebuild(ctx context.Context, f WriteTarget, r *Reader, opts *WriterOptions) (*Stats, error) {
 	o := rebuildOptions(r, opts)
@@ -179,6 +179,13 @@ func (w *Writer) exportAll(ctx context.Context, r *Reader) error {
 	return nil
 }
 
+// keepSolid makes a file solid as r is.
+func (o *WriterOptions) keepSolid(r *Reader) {
+	if codec, chunk, ok := r.Solid(); ok && !o.Solid {
+		o.Solid, o.SolidCodec, o.SolidChunkSize = true, codec, chunk
+	}
+}
+
 func rebuildOptions(r *Reader, opts *WriterOptions) *WriterOptions {
 	var o WriterOptions
 	if opts != nil {
@@ -186,6 +193,7 @@ func rebuildOptions(r *Reader, opts *WriterOptions) *WriterOptions {
 	}
 	if o.Codec == Auto {
 		o.Codec = r.codec
+		o.keepSolid(r)
 	}
 	if o.ChunkSize == 0 && o.Codec == r.codec {
 		o.ChunkSize = r.ChunkSize()

@@ -36,6 +36,9 @@ func WritePipe(ctx context.Context, out io.Writer, images []PipeImage, opts *Wri
 	if w.opts.Integrity {
 		return nil, errors.New("wim: a pipable WIM has no integrity table")
 	}
+	if w.opts.Solid {
+		return nil, errors.New("wim: a pipable WIM has no solid resources")
+	}
 	if err := w.setForm(); err != nil {
 		return nil, err
 	}
@@ -336,7 +339,7 @@ func (p *pipeTarget) Sync() error                       { return nil }
 // RebuildPipe is [Rebuild] as a pipable WIM.
 func RebuildPipe(ctx context.Context, out io.Writer, r *Reader, opts *WriterOptions) (*Stats, error) {
 	o := rebuildOptions(r, opts)
-	o.Integrity = opts != nil && opts.Integrity
+	o.Integrity, o.Solid = opts != nil && opts.Integrity, opts != nil && opts.Solid
 	o.ReparseFix = o.ReparseFix || r.ReparseFix()
 	var images []PipeImage
 	for _, i := range r.images {

@@ -266,6 +266,16 @@ func (r *Reader) readXML() error {
 // Pipable reports whether the file is of the form that can be written to and read from a pipe, which wimlib and husk know.
 func (r *Reader) Pipable() bool { return r.pipable }
 
+// Solid tells the codec and the chunk size of the solid resources, of the first one if they differ; ok is false if there is none.
+func (r *Reader) Solid() (codec Codec, chunkSize int, ok bool) {
+	for i := range r.resources {
+		if s := r.resources[i].solid; s != nil {
+			return s.codec, int(s.layout.chunk), true
+		}
+	}
+	return None, 0, false
+}
+
 // GUID identifies the file; pointer files refer to it.
 func (r *Reader) GUID() guid.GUID { return r.hdr.GUID }
 

@@ -178,7 +178,8 @@ type SplitPart struct {
 }
 
 // PlanSplit shares out the blobs of r among parts of at most size bytes, in the order of the file. Blobs are never cut: one
-// that is larger has a part for itself, which is larger too. The metadata of all images is in the first part.
+// that is larger has a part for itself, which is larger too. Solid resources are compressed anew for each part, so that its size is
+// only foreseen. The metadata of all images is in the first part.
 func PlanSplit(r *Reader, size int64) ([]SplitPart, error) {
 	if size <= 0 {
 		return nil, fmt.Errorf("wim: parts of %d bytes", size)
@@ -205,8 +206,8 @@ func PlanSplit(r *Reader, size int64) ([]SplitPart, error) {
 	fixed := headerSize + r.hdr.XML.stored() + 64 + int64(len(r.images))*blobEntrySize // what does not grow with blobs
 	for _, b := range blobs {
 		stored, _ := r.StoredSize(b)
-		if stored == 0 {
-			stored = b.Size // solid: at most
+		if res, err := r.holder(b).resourceOf(b); err == nil && res.solid != nil {
+			stored = res.solid.share(b.Size)
 		}
 		p := &parts[len(parts)-1]
 		if used := fixed + p.Stored + int64(len(p.Blobs)+1)*blobEntrySize; p.Stored > 0 && used+stored > size {
@@ -217,6 +218,11 @@ func PlanSplit(r *Reader, size int64) ([]SplitPart, error) {
 		p.Stored += stored
 	}
 	return parts, nil
+}
+
+// share is about how many stored bytes n plain ones take.
+func (s *solidResource) share(n int64) int64 {
+	return int64(float64(n)*float64(s.stored)/float64(s.size)) + 1
 }
 
 // allBlobs are the blobs of r and its references, each once.
@@ -235,7 +241,7 @@ func (r *Reader) allBlobs() []*winfile.Blob {
 func (r *Reader) holderNumber(b *winfile.Blob) int { return slices.Index(r.others, r.holder(b)) }
 
 // Split writes r as a split WIM of the parts that [PlanSplit] gave. create opens the file of a part, from 1; done finishes it
-// when it is complete. Resources are copied as they are stored. Parts of a split WIM cannot be changed; [Rebuild] of a Reader
+// when it is complete. Resources are copied as they are stored, but for solid ones. Parts of a split WIM cannot be changed; [Rebuild] of a Reader
 // that [OpenSet] gave joins them.
 func Split(ctx context.Context, r *Reader, parts []SplitPart, create func(part int) (WriteTarget, error), done func(part int) error, opts *SplitOptions) error {
 	if opts == nil {
@@ -255,6 +261,7 @@ func Split(ctx context.Context, r *Reader, parts []SplitPart, create func(part i
 			return err
 		}
 		o := WriterOptions{Codec: r.codec, ChunkSize: r.ChunkSize(), GUID: id, Workers: opts.Workers, Integrity: opts.Integrity}
+		o.keepSolid(r)
 		if opts.Progress != nil {
 			o.Progress = func(n int64) { opts.Progress(read + n) }
 		}
@@ -293,7 +300,7 @@ func (w *Writer) splitPart(ctx context.Context, r *Reader, blobs []*winfile.Blob
 	if err != nil {
 		return err
 	}
-	if err := w.run(ctx, items); err != nil {
+	if err := w.writeBlobs(ctx, items, nil); err != nil {
 		return err
 	}
 	for h, e := range w.table {

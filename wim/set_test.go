@@ -129,3 +129,38 @@ func TestReadsSplitOfWimlib(t *testing.T) {
 		t.Error("a part was opened for appending")
 	}
 }
+
+// TestSolidStaysSolid splits, joins and rebuilds a solid WIM.
+func TestSolidStaysSolid(t *testing.T) {
+	files := map[string][]byte{"a.txt": prose(1, 300000), "b.txt": prose(2, 300000), "c.bin": noise(3, 200000), "d": []byte("d")}
+	r := write(t, WriterOptions{Solid: true, SolidCodec: LZX, SolidChunkSize: 1 << 15}, files).reader(t)
+	if _, _, ok := r.Solid(); !ok {
+		t.Fatal("the WIM is not solid")
+	}
+	first, n := split(t, r, 150000, nil)
+	if n < 2 {
+		t.Fatalf("%d parts, want several", n)
+	}
+	set, err := OpenParts(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	checkFiles(t, set.Images()[0], files)
+	verifyClean(t, set)
+	f := &memFile{writes: -1}
+	if _, err := Rebuild(context.Background(), f, set, nil); err != nil {
+		t.Fatal(err)
+	}
+	joined := f.reader(t)
+	if codec, chunk, ok := joined.Solid(); !ok || codec != LZX || chunk != 1<<15 {
+		t.Errorf("joined: %s, %d, %t", codec, chunk, ok)
+	}
+	checkFiles(t, joined.Images()[0], files)
+	verifyClean(t, joined)
+	reftool.Run(t, "wimlib-imagex", "verify", save(t, f))
+	reftool.Run(t, "wimlib-imagex", "verify", first, "--ref="+strings.TrimSuffix(first, ".swm")+"*.swm")
+	appendTo(t, f, WriterOptions{}, func(w *Writer) error { return w.SetProperty(1, "NAME", "other") })
+	appendTo(t, f, WriterOptions{}, func(w *Writer) error { return w.DeleteImage(1) })
+	verifyClean(t, f.reader(t))
+}

@@ -47,6 +47,10 @@ func (x *Export) Run(ctx context.Context, spec, target string, o *Options) (_ *R
 	if err != nil {
 		return nil, err
 	}
+	if o.Compress == "" && wo.Codec == wim.LZMS {
+		wo.Codec, wo.ChunkSize = wim.LZX, 0 // what every Windows reads
+	}
+	wo.Solid = false
 	if x.Wimboot && o.Compress == "" {
 		wo.Codec, wo.ChunkSize = wim.XPRESS, 4096
 		if o.ChunkSize != 0 {

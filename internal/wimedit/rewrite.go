@@ -36,7 +36,7 @@ func Optimize(ctx context.Context, name string, pipable bool, o *Options) (_ *Re
 		var stats *wim.Stats
 		var err error
 		if pipable {
-			wo.Integrity = o.Check
+			wo.Integrity, wo.Solid = o.Check, false
 			stats, err = wim.RebuildPipe(ctx, io.NewOffsetWriter(f, 0), e.old, wo)
 		} else {
 			stats, err = rebuild(ctx, f, e.old, wo, o.NoCheck)

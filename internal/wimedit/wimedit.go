@@ -51,14 +51,13 @@ type Result struct {
 // writerOptions turns the words of o into a writer's. What is not said stays as r has it.
 func (o *Options) writerOptions(r *wim.Reader) (*wim.WriterOptions, error) {
 	w := &wim.WriterOptions{Codec: r.Codec(), ChunkSize: o.ChunkSize, Workers: o.Threads}
+	codec, chunk, solid := r.Solid()
+	w.Solid, w.SolidCodec, w.SolidChunkSize = solid, codec, chunk
 	if o.Compress != "" {
 		var err error
 		if w, err = archive.WriterOptions(&archive.Options{Compress: o.Compress, ChunkSize: o.ChunkSize, Threads: o.Threads}); err != nil {
 			return nil, err
 		}
-	}
-	if w.Codec == wim.LZMS {
-		w.Codec = wim.Auto
 	}
 	if w.ChunkSize == 0 && w.Codec == r.Codec() {
 		w.ChunkSize = r.ChunkSize()
