@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"husk/internal/archive"
@@ -211,6 +212,11 @@ func (s *Store) nameNew(r *AddResult, date time.Time, o *AddOptions) error {
 	}
 	if o.Name != "" && r.Name == "" {
 		return ui.Usage(fmt.Errorf("name %q, want one with letters or digits", o.Name))
+	}
+	for _, known := range s.SystemNames() {
+		if strings.EqualFold(known, r.System) {
+			r.System = known // and not a second one in other letters
+		}
 	}
 	free := func(name string) bool {
 		return !slices.ContainsFunc(s.points, func(p *Point) bool { return winfile.EqualFold(p.String(), r.System+"@"+name) })

@@ -223,7 +223,7 @@ func TestLife(t *testing.T) {
 	sameDisk(t, disk, x64)
 
 	// A point of the disk itself costs nothing.
-	nothing := add(t, s, disk, AddOptions{System: "x64", Name: "same", Date: day.AddDate(0, 2, 0)})
+	nothing := add(t, s, disk, AddOptions{System: "X64", Name: "same", Date: day.AddDate(0, 2, 0)})
 	if nothing.NewBlobs > 3 || nothing.Pointers == 0 { // WimOverlay.dat is not captured; a hive's log may be
 		t.Errorf("a point of an unchanged disk took %d contents, with %d pointers", nothing.NewBlobs, nothing.Pointers)
 	}
