@@ -81,7 +81,7 @@ func (o *Overlay) Commit(force bool, save func(*winfile.Tree) error) error {
 		return fmt.Errorf("%d files are open for writing: %w", o.writers, syscall.EBUSY)
 	}
 	for c, s := range o.staged {
-		b := s.blob(o.dir)
+		b := s.blob()
 		if !c.named {
 			c.info.Data = b
 			continue
@@ -102,7 +102,7 @@ func (o *Overlay) Commit(force bool, save func(*winfile.Tree) error) error {
 // stagingFile is the content of staged files: Ref is the name.
 type stagingFile struct{}
 
-func (s *stage) blob(string) *winfile.Blob {
+func (s *stage) blob() *winfile.Blob {
 	if s.size == 0 {
 		return nil
 	}
