@@ -183,7 +183,11 @@ func slimInPlace(ctx context.Context, s *store.Store, spec, path string, o *Slim
 			p.known = append(p.known, source.Layer{Path: l.Path, WIM: l.WIM})
 		}
 	}
-	for _, l := range p.known {
+	needed, err := neededLayers(ctx, s, r.Added.Point, p.known)
+	if err != nil {
+		return err
+	}
+	for _, l := range needed {
 		at, err := p.location(l)
 		if err != nil {
 			return err
@@ -210,6 +214,37 @@ func slimInPlace(ctx context.Context, s *store.Store, spec, path string, o *Slim
 		return nil
 	}
 	return s.AddDisk(ctx, path, r.Added.System, r.Added.Point)
+}
+
+// neededLayers are those of the layers that are the first to have some content of a point: WimOverlay.dat need not name the others. Without a
+// point all may be.
+func neededLayers(ctx context.Context, s *store.Store, p *store.Point, all []source.Layer) ([]source.Layer, error) {
+	if p == nil {
+		return all, nil
+	}
+	src, err := s.Source(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	used := make([]bool, len(all))
+	for _, e := range src.Tree.All() {
+		if e.Info.Data == nil {
+			continue
+		}
+		for i, l := range all {
+			if _, ok := l.WIM.Lookup(e.Info.Data.SHA1); ok {
+				used[i] = true
+				break
+			}
+		}
+	}
+	var list []source.Layer
+	for i, l := range all {
+		if used[i] {
+			list = append(list, l)
+		}
+	}
+	return list, nil
 }
 
 // isDynamic reports whether a disk is a file whose size follows its content.

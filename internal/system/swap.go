@@ -34,6 +34,9 @@ func swap(name string) error {
 	if err := os.Rename(fresh, name); err != nil {
 		return fmt.Errorf("%w; the new disk is %s, the old one %s", err, fresh, old)
 	}
+	if err := os.Rename(name+journalMark, old+journalMark); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a change that could not be finished
+		return err
+	}
 	return syncDir(filepath.Dir(name))
 }
 

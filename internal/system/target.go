@@ -77,12 +77,13 @@ func openTarget(ctx context.Context, spec string, wims []string, u *ui.UI) (_ *t
 	t.device = st.Mode()&os.ModeDevice != 0
 	if inplace.Pending(t.path) { // what is on the disk is only known when that is done
 		v, err := inplace.Open(t.path, t.number)
-		if err != nil {
+		if err == nil {
+			err = v.Close()
+		}
+		if err != nil && !inplace.Refused(err) {
 			return nil, err
 		}
-		if err := v.Close(); err != nil {
-			return nil, err
-		}
+		t.damage = err
 	}
 	if t.edit, err = disk.OpenEdit(t.path); err != nil {
 		return nil, err
@@ -102,6 +103,9 @@ func openTarget(ctx context.Context, spec string, wims []string, u *ui.UI) (_ *t
 	}
 	if !t.part.NTFS && !t.wasNTFS() {
 		return nil, ui.Hint(fmt.Errorf("%s: partition %d is no NTFS volume", t.path, t.part.Number), "'husk info %s' lists the partitions", t.path)
+	}
+	if t.damage != nil {
+		return t, nil
 	}
 	if t.damage = t.read(ctx, wims, u); t.damage != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
