@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"husk/internal/store"
 	"husk/internal/ui"
@@ -41,5 +43,9 @@ func lockStore(ctx context.Context, s *store.Store, u *ui.UI) error {
 	if s.File != "" || !store.Is(s.Dir) {
 		return nil
 	}
-	return s.Lock(ctx, &store.LockOptions{Waiting: func(e *store.LockedError) { u.Warn("%s", e) }})
+	err := s.Lock(ctx, &store.LockOptions{Waiting: func(e *store.LockedError) { u.Warn("%v; waiting for it", e) }})
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) { // nobody else can change it from here either
+		return nil
+	}
+	return err
 }

@@ -71,7 +71,7 @@ func Slim(ctx context.Context, spec string, o *SlimOptions) (_ *SlimResult, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.Lock(ctx, &store.LockOptions{Waiting: func(e *store.LockedError) { o.UI.Warn("%s", e) }}); err != nil {
+	if err := s.Lock(ctx, &store.LockOptions{Waiting: func(e *store.LockedError) { o.UI.Warn("%v; waiting for it", e) }}); err != nil {
 		return nil, err
 	}
 	if err := addPoint(ctx, s, spec, st, o, r); err != nil {
