@@ -494,6 +494,10 @@ func sameFile(a, b string) bool {
 // grown finds what became local since the point.
 func (y *survey) grown(ctx context.Context) (err error) {
 	p, err := y.point(ctx)
+	if err != nil && y.o.Point == "" && errors.Is(err, wim.ErrMissing) { // of a layer that is gone Layers tells
+		y.o.UI.Warn("%s", err)
+		return nil
+	}
 	if err != nil || p == nil {
 		return err
 	}
