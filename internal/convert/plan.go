@@ -234,7 +234,7 @@ func (p *Plan) findSystem(ctx context.Context) (*Volume, error) {
 	switch len(found) {
 	case 1:
 		p.System = found[0].Spec
-		return found[0], nil
+		return found[0], unmounted(path, st, found[0])
 	case 0:
 		return nil, ui.Hint(fmt.Errorf("%s: no Windows was found on it", p.o.System), "'husk detect %s' tells what is there", path)
 	}
@@ -243,6 +243,26 @@ func (p *Plan) findSystem(ctx context.Context) (*Volume, error) {
 		list = append(list, v.Spec)
 	}
 	return nil, ui.Hint(fmt.Errorf("%s has several systems", path), "name one of %s", strings.Join(list, ", "))
+}
+
+// unmounted refuses a partition of a device that this machine uses: what is read of it would be of no one moment.
+func unmounted(path string, st fs.FileInfo, v *Volume) error {
+	if st.Mode()&fs.ModeDevice == 0 {
+		return nil
+	}
+	device := path
+	if m, err := host.Look(); err == nil && m.Disk(path) != nil {
+		for _, part := range m.Disk(path).Partitions {
+			if part.Number == v.Number && part.Path != "" {
+				device = part.Path
+			}
+		}
+	}
+	users, err := mounted.Users(device)
+	if err != nil || len(users) == 0 {
+		return nil // where that cannot be told, the volume's own state still is
+	}
+	return refuse("unmount it first; the system that is running cannot be converted", "%s is in use: %s", v.Spec, strings.Join(users, ", "))
 }
 
 func because(problem string) string {
