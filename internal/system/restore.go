@@ -57,12 +57,12 @@ type Result struct {
 	Form      Form
 	DiskBytes int64
 	FileBytes int64
-	Pointers  wof.Total // files behind pointers
-	Local     wof.Total // files with data on the disk
-	Layers    []string  // WIMs that the pointers need
-	Back      Group     // files of Windows and programs that are as in the point again, and in no other point
-	Saved     Group     // files that some other point has
-	Risk      []*File   // files of users that are in no point
+	Pointers  Group    // files behind pointers
+	Local     Group    // files with data on the disk
+	Layers    []string // WIMs that the pointers need
+	Back      Group    // files of Windows and programs that are as in the point again, and in no other point
+	Saved     Group    // files that some other point has
+	Risk      []*File  // files of users that are in no point
 	Kept      Group
 	BootFiles int  // boot files that the point does not have, and boot stores of the disk
 	Adopted   bool // the system was of another volume and has the identity of this one now
@@ -321,12 +321,16 @@ func (j *restore) build(ctx context.Context, target string) (_ *ntfs.Layout, don
 			return nil, done, err
 		}
 	}
+	var bar *ui.Progress
+	b.Progress = func(n int64) { bar.Add(n) }
 	l, err := ntfs.NewLayout(j.tree, b)
 	if err != nil {
 		return nil, done, ui.Hint(err, "a larger --size may help, or --mode=wimboot")
 	}
-	bar := j.o.UI.Start("write the disk", l.DataBytes())
-	b.Progress = bar.Add
+	if j.o.DryRun {
+		return l, done, nil
+	}
+	bar = j.o.UI.Start("write the disk", l.DataBytes())
 	finish := done
 	return l, func() { bar.Done(); finish() }, nil
 }

@@ -14,7 +14,6 @@ import (
 	"husk/internal/source"
 	"husk/internal/store"
 	"husk/internal/ui"
-	"husk/wof"
 )
 
 // SlimOptions tunes Slim.
@@ -38,7 +37,7 @@ type SlimResult struct {
 	Point      string          // that was added; "" if the layers had everything already
 	Added      store.AddResult // of it; on a dry run its estimate
 	Local      Group           // files that became local since the last point
-	Pointed    wof.Total       // files that are pointers again
+	Pointed    Group           // files that are pointers again
 	FreedBytes int64           // of clusters
 	Before     int64           // bytes of the file of the disk; 0 of a device
 	After      int64
@@ -201,7 +200,7 @@ func slimInPlace(ctx context.Context, s *store.Store, spec, path string, o *Slim
 	for _, e := range done.Failed {
 		o.UI.Warn("%s", e)
 	}
-	r.Pointed, r.FreedBytes = done.Changed, done.Freed
+	r.Pointed, r.FreedBytes = Group(done.Changed), done.Freed
 	if isDynamic(path) {
 		bar := o.UI.Start("compact the disk", 0)
 		_, _, err := disk.Compact(ctx, path, bar.Add, o.UI.Warn)

@@ -24,9 +24,9 @@ import (
 type Form string
 
 const (
-	Same     Form = ""         // as the system has it
-	Pointers Form = "pointers" // in the layers of the store, as far as Windows allows
-	Compact  Form = "compact"  // compressed, on the disk
+	Same     Form = ""        // as the system has it
+	Pointers Form = "wimboot" // in the layers of the store, as far as Windows allows
+	Compact  Form = "compact" // compressed, on the disk
 	Plain    Form = "plain"
 )
 
