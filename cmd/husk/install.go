@@ -145,6 +145,9 @@ func (f *installFlags) together(c *cobra.Command) error {
 			return ui.Usage(fmt.Errorf("--%s goes with --ram", flag))
 		}
 	}
+	if given("timeout") && f.o.Timeout < 0 {
+		return ui.Usage(fmt.Errorf("--timeout=%d, want seconds, 0 or more", f.o.Timeout))
+	}
 	if f.o.Recovery && f.mode == "wimboot" {
 		return ui.Usage(errors.New("--recovery with --mode=wimboot: Windows has no recovery environment for systems that start from a VHD"))
 	}

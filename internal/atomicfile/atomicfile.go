@@ -25,7 +25,8 @@ type File struct {
 }
 
 // Check says in time what Commit would find when all work is done: target must be a name in a folder that exists, and free. With
-// replace it may be a file; without, that is fs.ErrExist. Folders, devices and the like are never replaced.
+// replace it may be a file; without, that is fs.ErrExist. Folders, devices and the like are never replaced, nor is a file
+// made among the devices.
 func Check(target string, replace bool) error {
 	if target == "" || os.IsPathSeparator(target[len(target)-1]) {
 		return fmt.Errorf("%q is not the name of a file", target)
@@ -43,8 +44,25 @@ func Check(target string, replace bool) error {
 	if _, err := os.Lstat(target); err == nil {
 		return fmt.Errorf("%s is a link to nothing, want a file or a new name", target)
 	}
+	if inDevices(target) {
+		return fmt.Errorf("%s: there is no such disk: %w", target, fs.ErrNotExist)
+	}
 	_, err := os.Stat(filepath.Dir(target))
 	return err
+}
+
+// inDevices reports whether a new file would lie among the devices: whoever names one there means a disk, and mistyped it.
+func inDevices(target string) bool {
+	dir, err := filepath.Abs(filepath.Dir(target))
+	if err != nil {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	const devices, memory = "/dev", "/dev/shm" // the latter is for files
+	below := func(top string) bool { return dir == top || strings.HasPrefix(dir, top+"/") }
+	return below(devices) && !below(memory)
 }
 
 // Create starts a file that will be called target, on the terms of Check. A target that is a link stays one: the file that it

@@ -83,6 +83,13 @@ func TestCheck(t *testing.T) {
 			t.Errorf("Check(%q, true): %v", tt.target, err)
 		}
 	}
+	if _, err := os.Stat("/dev"); err == nil {
+		for _, name := range []string{"/dev/no-such-disk", "/dev/disk/by-id/no-such-disk", "/dev/../dev/no-such-disk"} {
+			if err := Check(name, true); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
 	if err := Check(file, false); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("%v, want fs.ErrExist", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"husk/bcd"
@@ -15,6 +14,8 @@ import (
 	"husk/internal/deploy"
 	"husk/internal/ui"
 	"husk/ntfs"
+	"husk/vhd"
+	"husk/vhdx"
 	"husk/winfile"
 )
 
@@ -113,6 +114,9 @@ func (b *builder) size(need func() (int64, error)) error {
 		return fmt.Errorf("a disk of %d bytes is too large", size)
 	}
 	p.size = (size + mib - 1) / mib * mib
+	if most, ok := map[Format]int64{FormatVHD: vhd.MaxSize, FormatVHDX: vhdx.MaxSize}[b.r.Format]; ok && p.size > most {
+		return ui.Hint(fmt.Errorf("%s: a disk of %s, want at most %s", b.target, ui.Size(p.size), ui.Size(most)), "choose a smaller --size, or --disk-format=raw")
+	}
 	if b.device != nil {
 		p.size = size // the backup of a GPT is in its last sectors
 	}
@@ -229,16 +233,9 @@ func (b *builder) volume(part int, label string) *ntfs.BuildOptions {
 // addUnattend puts an answer file where setup looks for it.
 func addUnattend(t *winfile.Tree, windows, name string) error {
 	const most = 16 * mib
-	st, err := os.Stat(name)
+	b, err := readSmall(name, most)
 	if err != nil {
-		return err
-	}
-	if st.Size() > most {
-		return fmt.Errorf("%s: answer file of %d bytes, want at most %d", name, st.Size(), most)
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return err
+		return fmt.Errorf("answer file: %w", err)
 	}
 	return place(t, windows+"/Panther/unattend.xml", newFile(b))
 }

@@ -37,6 +37,11 @@ func (b *builder) openTarget() error {
 	if b.r.Format == FormatVHD && b.sector != sector512 {
 		return ui.Hint(fmt.Errorf("%s: a VHD has sectors of 512 bytes, want 4096", b.target), "use --disk-format=vhdx or raw")
 	}
+	for _, given := range []string{o.Unattend, o.RAM.Grub} {
+		if given != "" && sameFile(given, b.target) {
+			return ui.Usage(fmt.Errorf("%s is read from and would be replaced", b.target))
+		}
+	}
 	loops, err := mounted.Loops(b.target)
 	if err != nil {
 		return err
@@ -68,14 +73,8 @@ func (b *builder) openDevice() error {
 
 // apart refuses a source that the target is, or is on.
 func (b *builder) apart(s *source.Source) error {
-	files := []string{s.Path}
-	for _, l := range s.Layers {
-		files = append(files, l.Path)
-	}
-	for _, f := range files {
-		if sameFile(f, b.target) {
-			return fmt.Errorf("%s is the source itself, want another target", b.target)
-		}
+	if s.Uses(b.target) {
+		return fmt.Errorf("%s is the source itself, or a part of it, want another target", b.target)
 	}
 	if b.device == nil {
 		return nil

@@ -121,8 +121,8 @@ func usersOf(dev, proc, sys string) ([]string, error) {
 			return nil, err
 		}
 		for _, m := range list {
-			// FUSE volumes such as those of ntfs-3g have a device number of their own.
-			if m.dev == strings.TrimSpace(string(b)) || m.source == "/dev/"+name {
+			// FUSE volumes such as those of ntfs-3g and husk have a device number of their own.
+			if number := strings.TrimSpace(string(b)); m.dev == number || m.source == "/dev/"+name || isDevice(m.source, number) {
 				found = append(found, fmt.Sprintf("%s is mounted on %s", name, m.point))
 			}
 		}
@@ -147,6 +147,25 @@ func usersOf(dev, proc, sys string) ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// isDevice reports whether what a volume was mounted from is the block device with this number, under any name of it: that in
+// /dev/disk/by-id, say, or DISK:PARTITION, as husk calls what it mounts.
+func isDevice(source, number string) bool {
+	names := []string{source}
+	if i := strings.LastIndexByte(source, ':'); i > 0 {
+		names = append(names, source[:i])
+	}
+	for _, n := range names {
+		var st unix.Stat_t
+		if !filepath.IsAbs(n) || unix.Stat(n, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+			continue
+		}
+		if number == fmt.Sprintf("%d:%d", unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))) {
+			return true
+		}
+	}
+	return false
 }
 
 // Loops names the loop devices that have a file as their disk, whether mounted or not.

@@ -1,6 +1,7 @@
 package mounted
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -130,5 +131,28 @@ func TestUsersOf(t *testing.T) {
 	}
 	if got, err := loops(image, filepath.Join(root, "sys")); err != nil || len(got) != 1 || got[0] != "/dev/loop7" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestIsDevice: a device goes by many names.
+func TestIsDevice(t *testing.T) {
+	dir := t.TempDir()
+	node, link, file := filepath.Join(dir, "node"), filepath.Join(dir, "by-id"), filepath.Join(dir, "file")
+	if err := unix.Mknod(node, unix.S_IFBLK|0o600, int(unix.Mkdev(8, 2))); err != nil {
+		t.Skipf("no right to make nodes: %v", err)
+	}
+	if err := errors.Join(os.Symlink("node", link), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]bool{
+		node: true, link: true, node + ":1": true, link + ":2": true, file: false, file + ":1": false, "tmpfs": false, "node": false, ":": false, "": false,
+		filepath.Join(dir, "none"): false,
+	} {
+		if got := isDevice(source, "8:2"); got != want {
+			t.Errorf("%q: %v, want %v", source, got, want)
+		}
+	}
+	if isDevice(node, "8:3") {
+		t.Error("another number")
 	}
 }

@@ -76,8 +76,8 @@ func (s *Source) Close() error {
 	return errors.Join(errs...)
 }
 
-// Uses reports whether path is a file that the source is read from: its own, one that its disk is based on, or a WIM that its pointer
-// files point into.
+// Uses reports whether path is a file that the source is read from: its own, another part of its split WIM, one that its disk is
+// based on, or a WIM that its pointer files point into.
 func (s *Source) Uses(path string) bool {
 	st, err := os.Stat(path)
 	if err != nil || s.Kind == Folder {
@@ -89,6 +89,11 @@ func (s *Source) Uses(path string) bool {
 	}
 	for _, l := range s.Layers {
 		files = append(files, l.Path)
+	}
+	if s.WIM != nil && s.Inside == "" {
+		for _, of := s.WIM.Part(); of > 1; of-- {
+			files = append(files, wim.PartName(s.Path, of))
+		}
 	}
 	return s.Disk != nil && s.Disk.Uses(path) || slices.ContainsFunc(files, func(f string) bool {
 		own, err := os.Stat(f)
