@@ -52,13 +52,13 @@ func addNoWait(a *app, c *cobra.Command) *bool {
 }
 
 // lockStore opens a store to change it, and says so if it has to wait for somebody.
-func (a *app) lockStore(ctx context.Context, dir string, noWait bool) (*store.Store, error) {
+func (a *app) lockStore(ctx context.Context, dir string, o *store.LockOptions) (*store.Store, error) {
 	s, err := a.lookStore(dir)
 	if err != nil {
 		return nil, err
 	}
-	err = s.Lock(ctx, &store.LockOptions{NoWait: noWait, Waiting: func(e *store.LockedError) { a.ui.Warn("%v; waiting for it", e) }})
-	if err != nil {
+	o.Waiting = func(e *store.LockedError) { a.ui.Warn("%v; waiting for it", e) }
+	if err := s.Lock(ctx, o); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -67,7 +67,11 @@ func (a *app) lockStore(ctx context.Context, dir string, noWait bool) (*store.St
 
 // withStore calls f with a store that it may change.
 func (a *app) withStore(ctx context.Context, dir string, noWait bool, f func(*store.Store) error) error {
-	s, err := a.lockStore(ctx, dir, noWait)
+	return a.withLocked(ctx, dir, &store.LockOptions{NoWait: noWait}, f)
+}
+
+func (a *app) withLocked(ctx context.Context, dir string, o *store.LockOptions, f func(*store.Store) error) error {
+	s, err := a.lockStore(ctx, dir, o)
 	if err != nil {
 		return err
 	}
@@ -435,7 +439,7 @@ are compressed, where the store is at boot and disks elsewhere, stays if the fil
 	}
 	noWait := addNoWait(a, c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return a.withStore(c.Context(), args[0], *noWait, func(s *store.Store) error {
+		return a.withLocked(c.Context(), args[0], &store.LockOptions{NoWait: *noWait, Rebuild: true}, func(s *store.Store) error {
 			if err := s.Rebuild(c.Context()); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -162,7 +163,8 @@ func (s *Store) checkDisks(ctx context.Context, r *CheckResult) error {
 	return nil
 }
 
-// Rebuild writes husk.toml anew from the layers and from the disks below the store. The store must be locked.
+// Rebuild writes husk.toml anew from the layers and from the disks below the store. One that cannot be read is kept as husk.toml.bad. The
+// store must be locked.
 func (s *Store) Rebuild(ctx context.Context) error {
 	if err := s.locked(); err != nil {
 		return err
@@ -172,6 +174,12 @@ func (s *Store) Rebuild(ctx context.Context) error {
 		return err
 	}
 	s.noteUses(uses)
+	if s.unread != nil {
+		name := filepath.Join(s.Dir, CatalogueName)
+		if err := os.Rename(name, name+".bad"); err != nil {
+			return err
+		}
+	}
 	s.cat.Layers, s.cat.Points = nil, nil // what is lost is forgotten
 	return s.save()
 }

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"husk/guid"
+	"husk/internal/disk"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/winfile"
@@ -40,16 +42,19 @@ type DiskUse struct {
 
 const diskDepth = 3 // folders below the store in which disks are looked for
 
-// isDiskName tells disks by their names, those that are kept or made beside another one too: win7.vhd.old.
+// besideMarks are what the names of disks have more that are kept or made beside another one: win7.vhd.old.
+var besideMarks = []string{".old", ".new"}
+
+// isDiskName tells disks by their names, those beside another one too.
 func isDiskName(name string) bool {
 	name = strings.ToLower(name)
-	for _, mark := range []string{".old", ".new"} {
+	for _, mark := range besideMarks {
 		name = strings.TrimSuffix(name, mark)
 	}
 	return slices.Contains([]string{".vhd", ".vhdx", ".img", ".raw", ".qcow2"}, filepath.Ext(name))
 }
 
-// Disks are the disks that husk.toml names, and those that lie below the store.
+// Disks are the disks that husk.toml names, with what restoring one keeps beside it, and those that lie below the store.
 func (s *Store) Disks() []*Disk {
 	var list []*Disk
 	known := make(map[string]bool)
@@ -60,6 +65,14 @@ func (s *Store) Disks() []*Disk {
 		}
 		known[path] = true
 		list = append(list, &Disk{Path: path, System: e.System, Point: e.Point, Recorded: true, last: e.Layers})
+	}
+	for _, d := range slices.Clone(list) {
+		for _, mark := range besideMarks {
+			if st, err := os.Stat(d.Path + mark); err == nil && st.Mode().IsRegular() && !known[d.Path+mark] {
+				known[d.Path+mark] = true
+				list = append(list, &Disk{Path: d.Path + mark, System: d.System})
+			}
+		}
 	}
 	if s.File == "" {
 		for _, path := range diskFiles(s.Dir, diskDepth) {
@@ -81,10 +94,18 @@ func diskFiles(dir string, depth int) []string {
 	var list []string
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		mode := e.Type()
+		if mode&fs.ModeSymlink != 0 { // the folder of a system, or its disk, may lie elsewhere
+			st, err := os.Stat(path)
+			if err != nil {
+				continue // it leads nowhere
+			}
+			mode = st.Mode()
+		}
 		switch {
-		case e.IsDir() && depth > 0:
+		case mode.IsDir() && depth > 0:
 			list = append(list, diskFiles(path, depth-1)...)
-		case e.Type().IsRegular() && isDiskName(e.Name()):
+		case mode.IsRegular() && isDiskName(e.Name()):
 			list = append(list, path)
 		}
 	}
@@ -112,7 +133,7 @@ func (s *Store) Use(ctx context.Context, d *Disk) *DiskUse {
 	if u.Err = s.readUse(ctx, u); u.Err != nil {
 		u.Err = fmt.Errorf("%s: %w", d.Path, u.Err)
 		for _, g := range d.last {
-			if l := s.layerByGUID(g); l != nil {
+			for _, l := range s.layersByGUID(g) {
 				u.Layers[l] += 0
 			}
 		}
@@ -120,8 +141,40 @@ func (s *Store) Use(ctx context.Context, d *Disk) *DiskUse {
 	return u
 }
 
+// readUse reads all NTFS volumes of a disk, or the one that DISK:NUMBER names.
 func (s *Store) readUse(ctx context.Context, u *DiskUse) error {
-	in, err := source.Open(ctx, u.Path, &source.Options{Raw: true})
+	path, selector := source.Split(u.Path)
+	d, err := disk.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	number := 0
+	if selector != "" {
+		if number, err = strconv.Atoi(selector); err != nil {
+			return fmt.Errorf("want a partition number after the colon, found %q", selector)
+		}
+	}
+	found := false
+	for i := range d.Partitions {
+		part := &d.Partitions[i]
+		if number != 0 && part.Number != number || number == 0 && !part.NTFS {
+			continue
+		}
+		found = true
+		if err := s.readVolume(ctx, d, part, u); err != nil {
+			return err
+		}
+	}
+	if !found {
+		_, err := d.NTFS()
+		return cmp.Or(err, fmt.Errorf("there is no partition %d", number))
+	}
+	return nil
+}
+
+func (s *Store) readVolume(ctx context.Context, d *disk.Disk, part *disk.Partition, u *DiskUse) error {
+	in, err := source.FromDisk(ctx, d, part, &source.Options{Raw: true})
 	if err != nil {
 		return err
 	}
@@ -132,10 +185,10 @@ func (s *Store) readUse(ctx context.Context, u *DiskUse) error {
 	} else if err != nil {
 		return err
 	}
-	layers := make(map[uint64]*Layer)
+	layers := make(map[uint64][]*Layer)
 	foreign := make(map[uint64]int)
 	for _, e := range overlay.Entries() {
-		layers[e.DataSourceID] = s.layerByGUID(guid.GUID(e.GUID).String())
+		layers[e.DataSourceID] = s.layersByGUID(guid.GUID(e.GUID).String())
 	}
 	seen := make(map[*winfile.Info]struct{})
 	for path, e := range in.Tree.All() {
@@ -152,26 +205,38 @@ func (s *Store) readUse(ctx context.Context, u *DiskUse) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		u.Hashes[ptr.SHA1] = ptr.Size
-		if l := layers[ptr.DataSourceID]; l != nil {
+		list := layers[ptr.DataSourceID]
+		for _, l := range list { // of copies of a WIM it is not known which one will be at the place
 			u.Layers[l]++
 			u.Holder[ptr.SHA1] = l
-		} else {
+		}
+		if len(list) == 0 {
 			foreign[ptr.DataSourceID]++
 		}
 	}
 	for _, e := range overlay.Entries() {
-		if foreign[e.DataSourceID] > 0 {
-			u.Foreign = append(u.Foreign, e)
+		if foreign[e.DataSourceID] == 0 {
+			continue
+		}
+		u.Foreign = append(u.Foreign, e)
+		name := e.Location.Path[strings.LastIndexByte(e.Location.Path, '\\')+1:]
+		for _, l := range s.layers { // Windows finds the WIM by its path, whatever its GUID is
+			if winfile.EqualFold(l.File, name) {
+				u.Layers[l] += foreign[e.DataSourceID]
+			}
 		}
 	}
 	return nil
 }
 
+// layersByGUID are the layer of a GUID and its copies.
+func (s *Store) layersByGUID(g string) []*Layer {
+	return slices.DeleteFunc(slices.Clone(s.layers), func(l *Layer) bool { return l.GUID().String() != g })
+}
+
 func (s *Store) layerByGUID(g string) *Layer {
-	for _, l := range s.layers {
-		if l.GUID().String() == g {
-			return l
-		}
+	if list := s.layersByGUID(g); len(list) > 0 {
+		return list[0]
 	}
 	return nil
 }

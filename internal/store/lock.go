@@ -47,6 +47,7 @@ func (e *LockedError) Unwrap() error { return filelock.ErrLocked }
 
 // LockOptions tunes Lock; nil is right.
 type LockOptions struct {
+	Rebuild bool                       // a husk.toml that cannot be read is no error, as Rebuild writes it anew
 	NoWait  bool                       // fail with a *LockedError instead of waiting for whoever has the lock
 	Waiting func(waiting *LockedError) // called once if it has to wait; may be nil
 }
@@ -102,7 +103,10 @@ func (s *Store) Lock(ctx context.Context, o *LockOptions) error {
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.Unlock())
 	}
-	if s.found && s.stale() {
+	if s.unread != nil && !o.Rebuild { // it may name disks that need layers: nothing may go, and nothing of it be written over
+		return errors.Join(ui.Hint(s.unread, "put it right; or else 'husk store rebuild %s' writes it anew, and 'husk store record' is for each disk outside the store", s.Dir), s.Unlock())
+	}
+	if s.found && s.unread == nil && s.stale() {
 		if err := s.save(); err != nil {
 			return errors.Join(err, s.Unlock())
 		}
@@ -202,6 +206,6 @@ func (s *Store) save() error {
 	if err := f.Commit(); err != nil {
 		return err
 	}
-	s.cat, s.found = &c, true
+	s.cat, s.found, s.unread = &c, true, nil
 	return nil
 }

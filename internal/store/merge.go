@@ -182,7 +182,15 @@ func (s *Store) Repoint(_ context.Context, d *Disk) (int, error) {
 	if err := s.locked(); err != nil {
 		return 0, err
 	}
-	v, err := inplace.Open(d.Path, 0)
+	path, selector := source.Split(d.Path)
+	number := 0
+	if selector != "" {
+		var err error
+		if number, err = strconv.Atoi(selector); err != nil {
+			return 0, fmt.Errorf("%s: want a partition number after the colon", d.Path)
+		}
+	}
+	v, err := inplace.Open(path, number)
 	if err != nil {
 		return 0, err
 	}

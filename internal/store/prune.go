@@ -40,6 +40,10 @@ func (s *Store) Undrop(p *Point) error {
 			return ui.Hint(fmt.Errorf("there is a point %s already", o), "rename that one first")
 		}
 	}
+	found := &CheckResult{}
+	if s.checkPoint(p, found); len(found.Problems) > 0 {
+		return fmt.Errorf("%s cannot come back: %s", p, found.Problems[0])
+	}
 	return s.setTexts(map[*Point]map[string]string{p: {propDropped: ""}})
 }
 

@@ -34,7 +34,8 @@ type Store struct {
 	dropped []*Point
 	bad     []BadLayer
 	cat     *catalogue
-	found   bool // there is a husk.toml
+	found   bool  // there is a husk.toml
+	unread  error // why it cannot be read
 	files   files
 	ui      *ui.UI
 	lock    *lock
@@ -200,6 +201,7 @@ func (s *Store) load() error {
 	if err != nil {
 		s.warn("%v", err) // the layers tell nearly all of it
 	}
+	s.unread = err
 	s.found = cat != nil || err != nil
 	if cat == nil {
 		cat = &catalogue{Version: catalogueVersion}
@@ -328,15 +330,20 @@ func (s *Store) order() {
 	})
 }
 
-// findPoints lists the points: of those with one id the one in the last layer.
+// findPoints lists the points: of those that are one, in a layer and in another that was merged from it, the last.
 func (s *Store) findPoints() {
 	last := make(map[string]*Point)
 	for _, l := range s.layers {
 		for _, p := range l.images {
+			if was := last[p.ID]; was != nil && !p.replaces(was) {
+				s.warn("%s: image %d has the id of another point and is not that one", l.File, p.Image.Index)
+				h := p.Image.MetadataSHA1()
+				p.ID = hex.EncodeToString(h[:8])
+			}
 			last[p.ID] = p
 		}
 	}
-	names := make(map[string]*Point)
+	names := make(map[string]bool)
 	for _, l := range s.layers {
 		for _, p := range l.images {
 			switch {
@@ -344,10 +351,10 @@ func (s *Store) findPoints() {
 			case !p.Dropped.IsZero():
 				s.dropped = append(s.dropped, p)
 			default:
-				if names[p.String()] != nil {
+				if names[winfile.Fold(p.String())] {
 					p.Name += "-" + p.ID[:min(4, len(p.ID))]
 				}
-				names[p.String()] = p
+				names[winfile.Fold(p.String())] = true
 				s.points = append(s.points, p)
 			}
 		}
@@ -356,6 +363,11 @@ func (s *Store) findPoints() {
 		return cmp.Or(cmp.Compare(a.System, b.System), a.Date.Compare(b.Date), cmp.Compare(a.Layer.Number, b.Layer.Number), cmp.Compare(a.Image.Index, b.Image.Index))
 	})
 	s.retire()
+}
+
+// replaces reports whether p is the same image as another of its id: its layer was merged from that one's, or it is a copy.
+func (p *Point) replaces(o *Point) bool {
+	return slices.Contains(p.Layer.folds, o.Layer.GUID().String()) || p.Image.MetadataSHA1() == o.Image.MetadataSHA1()
 }
 
 // retire finds the layers that no point needs, as another was merged from them, and lets the others read through each other.
