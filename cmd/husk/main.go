@@ -152,7 +152,6 @@ Windows tool.`),
 	root.AddCommand(newStore(a), newPoint(a), newPrune(a))
 	root.AddCommand(newDetect(a), newConvert(a))
 	root.AddCommand(newExport(a), newOptimize(a), newDelete(a), newSplit(a), newJoin(a), newUpdate(a))
-	root.AddCommand(newExport(a), newOptimize(a), newDelete(a), newSplit(a), newJoin(a), newUpdate(a))
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetUsageTemplate(usageTemplate(u))
 	root.SetHelpTemplate(`{{.Short}}{{if .Long}}
