@@ -50,7 +50,7 @@ func writeCommands(b *strings.Builder, parent *cobra.Command) {
 			continue
 		}
 		fmt.Fprintf(b, "## %s\n\n%s.\n\n", c.CommandPath(), c.Short)
-		if top, _, err := c.Root().Find([]string{c.Name()}); err == nil && top != c && top.Name() == c.Name() {
+		if top, _, err := c.Root().Find([]string{c.Name()}); err == nil && top != c && top.Use == c.Use && top.Long == c.Long && top.Short == c.Short {
 			fmt.Fprintf(b, "The same as `%s`.\n\n", top.CommandPath())
 			continue
 		}
