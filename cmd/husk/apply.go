@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -99,11 +100,60 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	made := func() error { return nil }
+	if f.wimboot && !f.dryRun {
+		var unlock func() error
+		if unlock, made, err = a.keepLayers(ctx, s, target); err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	r, err := deploy.Make(ctx, s, target, o)
 	if err != nil {
 		return refusedIf(err)
 	}
+	if err := made(); err != nil {
+		return err
+	}
 	return a.applied(target, r, f.explain)
+}
+
+// keepLayers locks the store that the source's WIM is a layer of, so that nobody removes it meanwhile. made has the store know of the disk, so
+// that nobody does later.
+func (a *app) keepLayers(ctx context.Context, in *source.Source, target string) (unlock, made func() error, err error) {
+	none := func() error { return nil }
+	dir := filepath.Dir(in.Path)
+	if in.WIM == nil || in.Inside != "" || !store.Is(dir) {
+		return none, none, nil
+	}
+	s, err := a.lockStore(ctx, dir, &store.LockOptions{})
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	} else if err != nil { // on a disc, perhaps
+		a.ui.Warn("%v; the store will not know that %s needs it", err, target)
+		return none, none, nil
+	}
+	for _, l := range in.Layers {
+		if _, err := os.Stat(l.Path); err != nil {
+			return nil, nil, errors.Join(err, s.Close())
+		}
+	}
+	var from *store.Point
+	for _, p := range s.Points() {
+		if p.Layer.GUID() == in.WIM.GUID() && p.Image.Index == in.Image.Index {
+			from = p
+		}
+	}
+	return s.Close, func() error {
+		system := ""
+		if from != nil {
+			system = from.System
+		}
+		if s.Finds(target) {
+			return nil
+		}
+		return s.AddDisk(ctx, target, system, from)
+	}, nil
 }
 
 // pointerFlags reports whether one of the flags is set that only mean something for a disk of pointers or compact files.

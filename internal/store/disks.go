@@ -85,6 +85,11 @@ func (s *Store) Disks() []*Disk {
 	return list
 }
 
+// Finds reports whether a disk need not be recorded, as it lies below the store.
+func (s *Store) Finds(path string) bool {
+	return slices.ContainsFunc(diskFiles(s.Dir, diskDepth), func(f string) bool { return sameFile(f, path) })
+}
+
 // diskFiles lists what is called like a disk below a folder.
 func diskFiles(dir string, depth int) []string {
 	entries, err := os.ReadDir(dir)
