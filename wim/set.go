@@ -126,9 +126,7 @@ func (s *set) reader() (*Reader, error) {
 	first := s.parts[0]
 	first.Reference(s.parts[1:]...)
 	first.closer = s
-	for _, r := range s.parts[1:] {
-		first.parts = append(first.parts, r)
-	}
+	first.parts = append(first.parts, s.parts[1:]...)
 	return first, nil
 }
 

@@ -19,20 +19,19 @@ var bitCosts = func() (costs [65][2]cost) {
 
 // costs are what items cost at a place of the chunk. They follow the codes.
 type costs struct {
-	main      [mainContexts][2]cost
-	match     [matchContexts][2]cost
-	lz        [lzContexts][2]cost
-	lzRepeat  [repeatSlots - 1][repeatContexts][2]cost
-	delta     [deltaContexts][2]cost
-	deltaRep  [repeatSlots - 1][repeatContexts][2]cost
-	literal   [literalCount]cost
-	offset    [maxSlots]cost // with extra bits
-	deltaOff  [maxSlots]cost
-	lengths   [lengthSlots]cost // with extra bits
-	length    [shortLengths]cost
-	power     [deltaPowers]cost
-	upToDate  bool // no code was built since the costs of symbols were set
-	slotCount int
+	main     [mainContexts][2]cost
+	match    [matchContexts][2]cost
+	lz       [lzContexts][2]cost
+	lzRepeat [repeatSlots - 1][repeatContexts][2]cost
+	delta    [deltaContexts][2]cost
+	deltaRep [repeatSlots - 1][repeatContexts][2]cost
+	literal  [literalCount]cost
+	offset   [maxSlots]cost // with extra bits
+	deltaOff [maxSlots]cost
+	lengths  [lengthSlots]cost // with extra bits
+	length   [shortLengths]cost
+	power    [deltaPowers]cost
+	upToDate bool // no code was built since the costs of symbols were set
 }
 
 func weighBits(costs [][2]cost, p []probability) {

@@ -308,7 +308,7 @@ func (k *call) readText(name string) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", coded(fmt.Errorf("Can't open %q: %w", name, err), codeOpen)
+		return "", coded(fmt.Errorf("can't open %q: %w", name, err), codeOpen)
 	}
 	if rest, ok := bytes.CutPrefix(b, []byte("\xff\xfe")); ok {
 		return winfile.NameFromUTF16LE(rest), nil
@@ -349,7 +349,7 @@ func newFile(content []byte) *winfile.Entry {
 func (k *call) editable(name string) (f *directio.File, r *wim.Reader, size int64, err error) {
 	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
-		return nil, nil, 0, coded(fmt.Errorf("Can't open %q read-write: %w", name, err), codeOpen)
+		return nil, nil, 0, coded(fmt.Errorf("can't open %q read-write: %w", name, err), codeOpen)
 	}
 	f = directio.New(file)
 	k.closers = append(k.closers, f)

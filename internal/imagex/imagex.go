@@ -66,9 +66,7 @@ func Persona(name string) (command string, ok bool) {
 // Main runs a command line: the words behind the name of the program, or behind a name that stands for a command. It returns the exit
 // code.
 func Main(ctx context.Context, env *Env, command string, words []string) int {
-	invocation := "wim" + command
 	if command == "" {
-		invocation = programName
 		if len(words) == 0 {
 			fmt.Fprintf(env.Stderr, "ERROR: No command specified!\n\n")
 			usageOfAll(env.Stderr)
@@ -83,7 +81,6 @@ func Main(ctx context.Context, env *Env, command string, words []string) int {
 			version(env)
 			return 0
 		}
-		invocation += " " + command
 	}
 	c := find(command)
 	if c == nil {

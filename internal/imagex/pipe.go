@@ -131,7 +131,7 @@ func (k *call) propertiesInto(info *wim.ImageInfo) error {
 // exportPipable exports images to a pipable WIM: a new one, or one that is written anew with them.
 func (k *call) exportPipable(src *wim.Reader, list []*wim.Image, f *writing, to string, threads int) error {
 	var images []wim.PipeImage
-	o := likeWIM(src, threads)
+	var o *wim.WriterOptions
 	if to != "-" && !isMissing(to) {
 		old, err := k.openOne(to)
 		if err != nil {
