@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/internal/deploy"
+	"husk/internal/install"
 	"husk/internal/source"
 	"husk/internal/store"
 	"husk/internal/tree"
@@ -20,7 +23,7 @@ import (
 )
 
 type applyFlags struct {
-	wimboot, fixed, check, dryRun, explain, uefi, reproducible bool
+	wimboot, fixed, check, dryRun, explain, uefi, reproducible, bootable bool
 	wimPath, wimDisk, config, size, label, signature           string
 	compact, format, clusterSize, serial                       string
 	wims                                                       []string
@@ -57,6 +60,7 @@ Any other TARGET is a folder, which must be empty or not exist.`),
 	flags.StringVar(&f.wimDisk, "wim-disk", "", t("`disk` of the WIM at boot: mbr:SIGNATURE:OFFSET, gpt:DISK:PARTITION, or a disk image or device with :NUMBER (default: where it lies now)"))
 	flags.StringVar(&f.config, "config", "", t("`file` whose [PrepopulateList] names what stays plain"))
 	flags.BoolVar(&f.uefi, "uefi", false, t("only UEFI will start the disk: let what the image's own list allows be pointers; on BIOS nothing that is read before Windows' own driver may be one"))
+	flags.BoolVar(&f.bootable, "bootable", false, t("change the registry of the Windows on the disk as 'husk install' does: C: is the new volume, other drive letters are forgotten, and Setup knows of the form of the files (WimBoot, Compact)"))
 	flags.BoolVar(&f.explain, "explain", false, t("list the files that stay plain and why"))
 	flags.StringVar(&f.size, "size", "", t("`size` of the disk, such as 40G (default 25G, or what a plain image needs)"))
 	flags.BoolVar(&f.fixed, "fixed", false, t("make a fixed VHD instead of a dynamic one"))
@@ -100,6 +104,11 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.bootable {
+		if err := f.makeBootable(s, spec, o); err != nil {
+			return err
+		}
+	}
 	made := func() error { return nil }
 	if f.wimboot && !f.dryRun {
 		var unlock func() error
@@ -116,6 +125,28 @@ func (f *applyFlags) run(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	return a.applied(target, r, f.explain)
+}
+
+// makeBootable changes the registry of the system for the new disk, whose signature it knows it by.
+func (f *applyFlags) makeBootable(s *source.Source, spec string, o *deploy.Options) error {
+	if o.Signature == 0 {
+		if f.reproducible {
+			return ui.Usage(errors.New("--bootable with --reproducible: want --disk-signature, too, which the registry will have"))
+		}
+		for o.Signature == 0 {
+			var b [4]byte
+			rand.Read(b[:]) // never fails, see crypto/rand
+			o.Signature = binary.LittleEndian.Uint32(b[:])
+		}
+	}
+	form := ""
+	switch {
+	case o.Wimboot != nil:
+		form = "WimBoot"
+	case o.Compact != nil:
+		form = "Compact"
+	}
+	return install.Bootable(s.Tree, spec, o.Signature, form)
 }
 
 // keepLayers locks the store that the source's WIM is a layer of, so that nobody removes it meanwhile. made has the store know of the disk, so
@@ -163,7 +194,7 @@ func (f *applyFlags) pointerFlags() bool {
 
 // diskFlags reports whether one of the flags is set that only mean something for a disk.
 func (f *applyFlags) diskFlags() bool {
-	return f.fixed || f.check || f.reproducible || f.size != "" || f.label != "" || f.signature != "" || f.clusterSize != "" || f.serial != ""
+	return f.fixed || f.check || f.bootable || f.reproducible || f.size != "" || f.label != "" || f.signature != "" || f.clusterSize != "" || f.serial != ""
 }
 
 // options checks the flags of a disk.

@@ -13,6 +13,7 @@ import (
 	"husk/internal/ui"
 	"husk/internal/winsys"
 	"husk/regf"
+	"husk/winfile"
 )
 
 // open opens the images and reads what they say of themselves.
@@ -49,7 +50,7 @@ func (b *builder) open(ctx context.Context, images []string) error {
 		if b.o.Wimboot && s.Kind != source.WIM {
 			return ui.Usage(fmt.Errorf("%s: with --mode=wimboot systems must be images of a WIM, or points of a store", image))
 		}
-		if err := sys.checkHive(); err != nil {
+		if err := checkHive(s.Tree); err != nil {
 			return fmt.Errorf("%s: %w", image, err)
 		}
 		sys.Title = sys.title()
@@ -66,12 +67,12 @@ func (b *builder) open(ctx context.Context, images []string) error {
 const hiveHint = "start the system once, shut it down and capture it again, with SYSTEM.LOG1 and SYSTEM.LOG2"
 
 // checkHive refuses a system whose registry is not whole. What its logs have is replayed.
-func (s *System) checkHive() error {
-	name, err := winsys.HivePath(s.source.Tree, "SYSTEM")
+func checkHive(t *winfile.Tree) error {
+	name, err := winsys.HivePath(t, "SYSTEM")
 	if err != nil {
 		return ui.Hint(err, "without its registry no Windows starts: choose another image")
 	}
-	h, err := winsys.OpenHive(s.source.Tree, name)
+	h, err := winsys.OpenHive(t, name)
 	if err != nil {
 		return ui.Hint(fmt.Errorf("%s: %w", name, err), hiveHint)
 	}

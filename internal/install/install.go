@@ -12,6 +12,7 @@ import (
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/internal/winsys"
+	"husk/wim"
 	"husk/wof"
 )
 
@@ -89,7 +90,7 @@ type Result struct {
 func Install(ctx context.Context, images []string, target string, o *Options) (_ *Result, err error) {
 	start := time.Now()
 	b := &builder{o: o, target: target, r: &Result{DryRun: o.DryRun, Format: o.Format}}
-	defer func() { err = errors.Join(err, b.close()) }()
+	defer func() { err = errors.Join(hintDamaged(err, images), b.close()) }()
 	if err := b.openTarget(); err != nil {
 		return nil, err
 	}
@@ -113,6 +114,16 @@ func Install(ctx context.Context, images []string, target string, o *Options) (_
 	b.warnNative()
 	b.r.Elapsed = time.Since(start)
 	return b.r, nil
+}
+
+// hintDamaged tells what to do about contents that do not read.
+func hintDamaged(err error, images []string) error {
+	var h *ui.Hinted
+	var w *wim.FormatError
+	if errors.As(err, &h) || !errors.As(err, &w) && !errors.Is(err, wim.ErrChecksum) {
+		return err
+	}
+	return ui.Hint(err, "the image is damaged or not complete: try 'husk verify %s'", images[0])
 }
 
 type builder struct {
