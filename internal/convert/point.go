@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -136,9 +135,6 @@ func (r *run) record(ctx context.Context) (err error) {
 	disk := r.Target
 	if r.Form == InPlace {
 		disk, _ = source.Split(r.System)
-	}
-	if st, err := os.Stat(disk); err != nil || !st.Mode().IsRegular() {
-		return err // a device has no name that lasts
 	}
 	if err := s.AddDisk(ctx, disk, p.System, p); err != nil && !errors.Is(err, fs.ErrExist) {
 		return ui.Hint(err, "the conversion is done; tell the store with 'husk store record'")

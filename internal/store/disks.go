@@ -27,7 +27,8 @@ type Disk struct {
 	Point    string // id of the point that it was made from, if known
 	Recorded bool   // husk.toml has it; otherwise it was found below the store
 
-	last []string // GUIDs of the layers when it was last read, from husk.toml
+	last    []string // GUIDs of the layers when it was last read, from husk.toml
+	volumes []string // of a device: the serial numbers that it had
 }
 
 // DiskUse tells what a disk needs of the store.
@@ -38,6 +39,8 @@ type DiskUse struct {
 	Hashes  map[winfile.SHA1]int64  // the contents that its pointer files name, and their sizes
 	Holder  map[winfile.SHA1]*Layer // the layer that they are pointed into
 	Err     error                   // why it cannot be read; Layers are then those of the last time, with 0 files
+
+	serials []string // of its NTFS volumes
 }
 
 const diskDepth = 3 // folders below the store in which disks are looked for
@@ -64,7 +67,7 @@ func (s *Store) Disks() []*Disk {
 			path = filepath.Join(s.Dir, path)
 		}
 		known[path] = true
-		list = append(list, &Disk{Path: path, System: e.System, Point: e.Point, Recorded: true, last: e.Layers})
+		list = append(list, &Disk{Path: path, System: e.System, Point: e.Point, Recorded: true, last: e.Layers, volumes: e.Volumes})
 	}
 	for _, d := range slices.Clone(list) {
 		for _, mark := range besideMarks {
@@ -135,7 +138,13 @@ func (s *Store) systemAbove(path string) string {
 // Use reads what a disk needs. A disk that cannot be read is taken to need what it needed when it was last read.
 func (s *Store) Use(ctx context.Context, d *Disk) *DiskUse {
 	u := &DiskUse{Disk: *d, Layers: make(map[*Layer]int), Hashes: make(map[winfile.SHA1]int64), Holder: make(map[winfile.SHA1]*Layer)}
-	if u.Err = s.readUse(ctx, u); u.Err != nil {
+	u.Err = s.readUse(ctx, u)
+	for _, serial := range d.volumes {
+		if u.Err == nil && !slices.Contains(u.serials, serial) {
+			u.Err = fmt.Errorf("another disk has this name now: volume %s is not on it", serial)
+		}
+	}
+	if u.Err != nil {
 		u.Err = fmt.Errorf("%s: %w", d.Path, u.Err)
 		for _, g := range d.last {
 			for _, l := range s.layersByGUID(g) {
@@ -184,6 +193,7 @@ func (s *Store) readVolume(ctx context.Context, d *disk.Disk, part *disk.Partiti
 		return err
 	}
 	defer in.Close()
+	u.serials = append(u.serials, fmt.Sprintf("%016x", in.NTFS.Serial))
 	overlay, err := wof.ReadOverlay(in.Tree)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -280,6 +290,10 @@ func (s *Store) AddDisk(ctx context.Context, path, system string, made *Point) e
 		e.Point = made.ID
 	}
 	e.Layers = u.guids()
+	name, _ := source.Split(d.Path)
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		e.Volumes = u.serials
+	}
 	s.cat.Disks = slices.DeleteFunc(s.cat.Disks, func(o diskEntry) bool { return o.Path == e.Path })
 	s.cat.Disks = append(s.cat.Disks, e)
 	return s.save()

@@ -54,6 +54,8 @@ type diskEntry struct {
 	System string   `toml:"system"`
 	Point  string   `toml:"point,omitempty"`  // id of the point that it was made from
 	Layers []string `toml:"layers,omitempty"` // GUIDs of the layers that it pointed into when it was last read
+
+	Volumes []string `toml:"volumes,omitempty"` // of a device, which may be another one tomorrow: serial numbers of its NTFS volumes
 }
 
 type layerEntry struct {

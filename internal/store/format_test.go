@@ -41,7 +41,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	want := &catalogue{
 		Version: 1, Compress: "lzx", Boot: &BootPlace{"mbr:1a2b3c4d:1048576", `\wimboot`},
-		Disks:  []diskEntry{{"x64/win7.vhd", "x64", "", []string{"a5b04cf5-06a3-4c4b-a1ae-ca3ddbd0bb80"}}},
+		Disks:  []diskEntry{{"x64/win7.vhd", "x64", "", []string{"a5b04cf5-06a3-4c4b-a1ae-ca3ddbd0bb80"}, nil}},
 		Layers: []layerEntry{{"wimboot.wim", "a5b04cf5-06a3-4c4b-a1ae-ca3ddbd0bb80"}},
 		Points: []pointEntry{{"x64", "补丁", time.Date(2026, 5, 31, 18, 0, 0, 0, time.UTC), "two\nlines", "wimboot.wim", 1}},
 	}
