@@ -24,9 +24,9 @@ import (
 
 type applyFlags struct {
 	wimboot, fixed, check, dryRun, explain, uefi, reproducible, bootable bool
-	wimPath, wimDisk, config, size, label, signature           string
-	compact, format, clusterSize, serial                       string
-	wims                                                       []string
+	wimPath, wimDisk, config, size, label, signature                     string
+	compact, format, clusterSize, serial                                 string
+	wims                                                                 []string
 }
 
 func newApply(a *app) *cobra.Command {

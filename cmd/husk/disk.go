@@ -86,6 +86,21 @@ func (a *app) madeDisk(path string) error {
 	return nil
 }
 
+// nativeDepth is how many disks a chain may have from which Windows is known to start on a machine: a child and its parent.
+const nativeDepth = 2
+
+// warnDepth tells of a chain that is too long to start Windows from. A virtual machine does not mind.
+func (a *app) warnDepth(path string) {
+	d, err := disk.OpenAny(path)
+	if err != nil {
+		return // whoever reads it next says so
+	}
+	defer d.Close()
+	if n := d.Depth(); n > nativeDepth {
+		a.ui.Warn("%s: a chain of %d disks: Windows starts from short chains only, keep to a child and its parent; 'husk disk merge' shortens it", path, n)
+	}
+}
+
 func newDiskConvert(a *app) *cobra.Command {
 	f := &newDiskFlags{}
 	c := &cobra.Command{
@@ -152,6 +167,9 @@ as it has children, and its path from the folder of the child must stay.`),
 			}
 			if err != nil {
 				return refusedIf(err)
+			}
+			if parent != "" {
+				a.warnDepth(args[0])
 			}
 			return a.madeDisk(args[0])
 		},

@@ -41,6 +41,9 @@ func (d *Disk) Uses(path string) bool {
 	return err == nil && slices.ContainsFunc(*d.chain.all, func(f fs.FileInfo) bool { return os.SameFile(f, st) })
 }
 
+// Depth is the number of disks in the chain: 1 without a parent.
+func (d *Disk) Depth() int { return len(*d.chain.all) }
+
 // next is the chain with one more disk.
 func (c *chain) next(path string) (*chain, error) {
 	st, err := os.Stat(path)
