@@ -55,6 +55,7 @@ boot manager itself, which is EXPERIMENTAL.`),
 	flags.StringVar(&f.o.Title, "title", "", t("`name` of the system in the menu (default: its product name)"))
 	flags.Int64Var(&f.o.Timeout, "timeout", -1, t("`seconds` that the menu waits (default: 10 with several systems, else none)"))
 	flags.StringVar(&f.o.Unattend, "unattend", "", t("answer `file` for the setup of the system"))
+	flags.StringArrayVar(&f.o.WIMs, "wim", nil, t("where an image is a disk of pointer files, or a WIM that lacks contents: the WIM `file` with them"))
 	flags.StringVar(&f.o.BootFiles, "boot-files", "", t("take the boot files from the Windows in this `source`: FILE[:IMAGE] or a folder (default: those of the newest image)"))
 	flags.IntVar(&f.o.Sector, "sector-size", 0, t("`bytes` of a logical sector, 512 or 4096, of a raw image or VHDX (default 512; a disk has its own)"))
 	flags.BoolVar(&f.o.NoExpand, "no-expand", false, t("with --mode=wimboot: Windows leaves its VHD as small as it is, instead of growing it to its full size at start"))

@@ -41,11 +41,12 @@ type Options struct {
 	Temp      string         // folder for what is on the way to a device; "" means the system's
 	Explain   bool           // find out why files are plain
 	Label     string
-	Locale    string // of the boot menu; "" means that of the image
-	Title     string // of the only system; "" means its product name
-	Timeout   int64  // seconds; -1 means 10 with several entries, else 0
-	Unattend  string // answer file to put into the system; "" means none
-	BootFiles string // source with newer boot files: FILE[:IMAGE] or folder; "" means those of the newest image
+	Locale    string   // of the boot menu; "" means that of the image
+	Title     string   // of the only system; "" means its product name
+	Timeout   int64    // seconds; -1 means 10 with several entries, else 0
+	Unattend  string   // answer file to put into the system; "" means none
+	WIMs      []string // WIM files to look for pointers' data and what a delta WIM lacks in, see source.Options
+	BootFiles string   // source with newer boot files: FILE[:IMAGE] or folder; "" means those of the newest image
 	Overwrite bool
 	DryRun    bool
 	Threads   int

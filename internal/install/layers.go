@@ -36,7 +36,7 @@ func (b *builder) openImage(ctx context.Context, spec string) (*source.Source, e
 		if src, err = s.Source(ctx, p); err != nil {
 			return nil, fmt.Errorf("%s: %w", spec, err)
 		}
-	} else if src, err = source.Open(ctx, spec, &source.Options{Warn: b.o.UI.Warn}); err != nil {
+	} else if src, err = source.Open(ctx, spec, &source.Options{WIMs: b.o.WIMs, Warn: b.o.UI.Warn}); err != nil {
 		return nil, err
 	}
 	b.closers = append(b.closers, src.Close)
