@@ -11,6 +11,10 @@ import (
 	"husk/internal/winsys"
 )
 
+// firstBuild4K is the first build that starts from disks with logical sectors of 4096 bytes: Windows 8. Source: Microsoft's support policy
+// for 4K sector hard drives.
+const firstBuild4K = 9200
+
 // chooseBoot decides whose boot files the disk gets, and which firmware it is for.
 func (b *builder) chooseBoot(ctx context.Context) error {
 	b.boot = slices.MaxFunc(b.r.Systems, b.compareBoot)
@@ -56,6 +60,13 @@ func (b *builder) chooseBoot(ctx context.Context) error {
 	}
 	if b.sector == sector4K && fw != UEFI {
 		return missing("UEFI, the only firmware that starts disks with sectors of 4096 bytes,")
+	}
+	if b.sector == sector4K {
+		for _, s := range b.r.Systems {
+			if s.facts.Build < firstBuild4K {
+				b.o.UI.Warn("%s: Windows 7 does not start from disks with sectors of 4096 bytes, want Windows 8 or later", s.Image)
+			}
+		}
 	}
 	b.plan = &plan{format: b.r.Format, sector: b.sector, firmware: fw, signature: randomSignature(), disk: guid.New(), system: guid.New(), tools: guid.New()}
 	return nil
