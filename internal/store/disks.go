@@ -79,7 +79,7 @@ func (s *Store) Disks() []*Disk {
 	}
 	if s.File == "" {
 		for _, path := range diskFiles(s.Dir, diskDepth) {
-			if !known[path] {
+			if !known[path] && !slices.ContainsFunc(list, func(d *Disk) bool { return sameFile(d.Path, path) }) {
 				list = append(list, &Disk{Path: path, System: s.systemAbove(path)})
 			}
 		}

@@ -226,6 +226,7 @@ func Continue(ctx context.Context, point, system string, o *Options) (_ *Result,
 	if err := verifyVolume(ctx, &j.at.edit.Disk, j.at.part, want.Tree, o); err != nil {
 		return nil, fmt.Errorf("%s: the volume just written does not read back: %w", system, err)
 	}
-	j.r.FileBytes = j.at.part.Size
+	j.r.FileBytes, j.r.System = j.at.part.Size, j.at.path
+	j.record(ctx)
 	return j.r, removeIfThere(name)
 }

@@ -115,8 +115,14 @@ func Restore(ctx context.Context, point, system string, o *Options) (_ *Result, 
 
 // note has the store know what the disk is now.
 func (j *restore) note(ctx context.Context) {
+	if !j.o.DryRun && j.o.Form == Pointers {
+		j.record(ctx)
+	}
+}
+
+func (j *restore) record(ctx context.Context) {
 	s := j.point.Store
-	if j.o.DryRun || j.o.Form != Pointers || s == nil || s.File != "" || !store.Is(s.Dir) {
+	if s == nil || s.File != "" || !store.Is(s.Dir) {
 		return
 	}
 	if err := s.AddDisk(ctx, j.r.System, j.point.Point.System, j.point.Point); err != nil {

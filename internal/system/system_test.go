@@ -64,6 +64,9 @@ func TestLikeness(t *testing.T) {
 		b.SHA1[0] = sum
 		return b
 	}
+	stream := func(b *winfile.Blob, written winfile.Filetime) winfile.Info {
+		return winfile.Info{Written: written, Streams: []winfile.Stream{{Name: "x", Data: b}}}
+	}
 	for _, tt := range []struct {
 		name string
 		a, b winfile.Info
@@ -78,6 +81,11 @@ func TestLikeness(t *testing.T) {
 		{"no time", winfile.Info{Data: blob(3, 0)}, winfile.Info{Data: blob(3, 2)}, unsure},
 		{"a stream more", winfile.Info{Streams: []winfile.Stream{{Name: "x"}}}, winfile.Info{}, differ},
 		{"a stream less", winfile.Info{}, winfile.Info{Streams: []winfile.Stream{{Name: "x"}}}, equal},
+		{"stream of another size", stream(blob(3, 0), 5), stream(blob(4, 0), 5), differ},
+		{"stream known", stream(blob(3, 1), 5), stream(blob(3, 1), 6), equal},
+		{"stream known to differ", stream(blob(3, 1), 5), stream(blob(3, 2), 5), differ},
+		{"stream of the same time", stream(blob(3, 0), 5), stream(blob(3, 2), 5), equal},
+		{"stream that would have to be read", stream(blob(3, 0), 5), stream(blob(3, 2), 6), differ},
 		{"link", winfile.Info{Reparse: &winfile.Reparse{Tag: winfile.TagSymlink, Data: []byte{1}}}, winfile.Info{Reparse: &winfile.Reparse{Tag: winfile.TagSymlink, Data: []byte{2}}}, differ},
 		{"folder", winfile.Info{Attributes: winfile.AttrDirectory}, winfile.Info{}, differ},
 	} {

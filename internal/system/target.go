@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,11 @@ type target struct {
 // parseSystem parts DISK[:PARTITION].
 func parseSystem(spec string) (path string, number int, err error) {
 	path, selector := source.Split(spec)
+	if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() { // a link stays one: what is made beside a disk is made where the disk is
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return "", 0, err
+		}
+	}
 	if source.IsWIM(path) || source.IsDisc(path) {
 		return "", 0, ui.Usage(fmt.Errorf("%s is an image and no system: want a disk", path))
 	}
