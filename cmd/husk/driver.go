@@ -223,8 +223,13 @@ func (a *app) tellDriver(p *driver.Plan, dryRun bool) {
 		rows = append(rows, []string{t("SHA-2 update"), t("%s (ntoskrnl %s, ci.dll %s)", yesOrNo(a, u.OK), u.Kernel, u.CI)})
 	}
 	a.ui.List(rows)
+	a.tellChanges(p.Changes, dryRun)
+}
+
+// tellChanges tells what is set in a registry, or would be.
+func (a *app) tellChanges(changes []driver.Change, dryRun bool) {
 	if dryRun {
-		for _, c := range p.Changes {
+		for _, c := range changes {
 			old := ""
 			if c.Old != "" {
 				old = " (" + c.Old + ")"
@@ -234,7 +239,7 @@ func (a *app) tellDriver(p *driver.Plan, dryRun bool) {
 		a.ui.Say("Nothing is written: --dry-run")
 		return
 	}
-	a.ui.Say("%d values are set. 'husk driver list' shows what the system starts with", len(p.Changes))
+	a.ui.Say("%d values are set. 'husk driver list' shows what the system starts with", len(changes))
 }
 
 func yesOrNo(a *app, yes bool) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,16 +64,5 @@ func (a *app) tellUSB(name string, p *driver.USBPlan, dryRun bool) {
 		rows = append(rows, []string{t("plain from now on"), strings.Join(p.Plain, ", ")})
 	}
 	a.ui.List(rows)
-	if dryRun {
-		for _, c := range p.Changes {
-			old := ""
-			if c.Old != "" {
-				old = " (" + c.Old + ")"
-			}
-			fmt.Fprintf(a.ui.Raw(), "  %s\\%s = %s%s\n", printable(c.Key), printable(c.Value), printable(c.New), printable(old))
-		}
-		a.ui.Say("Nothing is written: --dry-run")
-		return
-	}
-	a.ui.Say("%d values are set. 'husk driver list' shows what the system starts with", len(p.Changes))
+	a.tellChanges(p.Changes, dryRun)
 }

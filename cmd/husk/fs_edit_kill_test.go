@@ -8,13 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"husk/internal/check"
-	"husk/internal/sample"
-	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/internal/verify"
 )
@@ -28,28 +25,8 @@ func TestKilled(t *testing.T) {
 		t.Skip("starts many processes")
 	}
 	dir := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	husk := filepath.Join(dir, "husk") // the name by which the test program is husk and not the tests, see TestMain
-	if runtime.GOOS == "windows" {
-		husk += ".exe"
-	}
-	b, err := os.ReadFile(self)
-	if err == nil {
-		err = os.WriteFile(husk, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	system, err := sample.Tree(sample.Options{Arch: "x64", Programs: 12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tree.ApplyFolder(context.Background(), system, filepath.Join(dir, "x64"), nil); err != nil {
-		t.Fatal(err)
-	}
+	husk := program(t, dir)
+	sampleSystem(t, filepath.Join(dir, "x64"))
 	if err := os.Remove(filepath.Join(dir, "x64", "hiberfil.sys")); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +61,8 @@ func TestKilled(t *testing.T) {
 	command(0, "capture", "x64", "w.wim", "--wimboot")
 	command(0, "apply", "x64", "d.vhd", "--size=200M")
 	disk, before := filepath.Join(dir, "d.vhd"), filepath.Join(dir, "before.vhd")
-	if b, err = os.ReadFile(disk); err == nil {
+	b, err := os.ReadFile(disk)
+	if err == nil {
 		err = os.WriteFile(before, b, 0o600)
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,9 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"husk/internal/sample"
-	"husk/internal/tree"
 )
 
 // terminal is a pseudo terminal with husk on it, and what it has shown so far.
@@ -128,25 +124,8 @@ func (x *terminal) end() {
 func huskProgram(t *testing.T) (husk, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	husk = filepath.Join(dir, "husk")
-	b, err := os.ReadFile(self)
-	if err == nil {
-		err = os.WriteFile(husk, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	system, err := sample.Tree(sample.Options{Arch: "x64", Programs: 12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tree.ApplyFolder(context.Background(), system, filepath.Join(dir, "x64"), nil); err != nil {
-		t.Fatal(err)
-	}
+	husk = program(t, dir)
+	sampleSystem(t, filepath.Join(dir, "x64"))
 	for _, args := range [][]string{
 		{"reg", "set", "x64", "SOFTWARE", `Microsoft\Windows NT\CurrentVersion`, "CurrentBuild", "19045"},
 		{"capture", "x64", "plain.wim"}, {"install", "plain.wim:1", "pc.vhd", "--firmware=bios", "--size=200M"},

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
-
-	"husk/internal/sample"
-	"husk/internal/tree"
 )
 
 // killedAfter runs husk in a folder and kills it after a time that is not 0. It tells how long it took, and whether it got to its end.
@@ -49,25 +45,8 @@ func TestRestoreKilled(t *testing.T) {
 		t.Skip("starts many processes")
 	}
 	dir := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "husk") // the name by which the test program is husk and not the tests, see TestMain
-	b, err := os.ReadFile(self)
-	if err == nil {
-		err = os.WriteFile(program, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	system, err := sample.Tree(sample.Options{Arch: "x64", Programs: 12})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tree.ApplyFolder(context.Background(), system, filepath.Join(dir, "x64"), nil); err != nil {
-		t.Fatal(err)
-	}
+	program := program(t, dir)
+	sampleSystem(t, filepath.Join(dir, "x64"))
 	noise := make([]byte, 3<<20)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -140,5 +142,38 @@ func oracle(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec(args[0], args[1:]...)
 	if (err != nil) != neg {
 		ts.Fatalf("%q: %v", args, err)
+	}
+}
+
+// program copies the test program into a folder under the name by which it is husk and not the tests, see TestMain.
+func program(t *testing.T, dir string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "husk")
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	b, err := os.ReadFile(self)
+	if err == nil {
+		err = os.WriteFile(name, b, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// sampleSystem lays out a small x64 Windows in a folder.
+func sampleSystem(t *testing.T, dir string) {
+	t.Helper()
+	system, err := sample.Tree(sample.Options{Arch: "x64", Programs: 12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tree.ApplyFolder(context.Background(), system, dir, nil); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -27,21 +27,7 @@ type process struct {
 // newProcess copies the test program under the name by which it is husk and not the tests, see TestMain.
 func newProcess(t *testing.T, dir string) *process {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe := filepath.Join(t.TempDir(), "husk")
-	if runtime.GOOS == "windows" {
-		exe += ".exe"
-	}
-	b, err := os.ReadFile(self)
-	if err == nil {
-		err = os.WriteFile(exe, b, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	exe := program(t, t.TempDir())
 	return &process{t, dir, exe}
 }
 

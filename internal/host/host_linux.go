@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"husk/internal/mounted"
 )
 
 // Look reads what the machine has. What could not be read is an error beside the rest.
@@ -131,7 +133,7 @@ func (m *Machine) readMounts(mountinfo string, devices map[string]at, space spac
 		if i < 6 || i+2 >= len(w) || !stores[w[i+1]] {
 			continue
 		}
-		mount := Mount{Path: unescape(w[4]), Device: unescape(w[i+2]), Type: w[i+1], ReadOnly: slices.Contains(strings.Split(w[5], ","), "ro")}
+		mount := Mount{Path: mounted.Unescape(w[4]), Device: mounted.Unescape(w[i+2]), Type: w[i+1], ReadOnly: slices.Contains(strings.Split(w[5], ","), "ro")}
 		where := devices[w[2]]
 		if where.disk == "" { // FUSE volumes have a device number of their own
 			where = m.byPath(mount.Device)
@@ -184,19 +186,3 @@ func number(file string) (int64, bool) {
 }
 
 func flag(dir, name string) bool { return text(filepath.Join(dir, name)) == "1" }
-
-// unescape undoes the octal escapes of mountinfo: \040 is a space.
-func unescape(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
-}

@@ -71,9 +71,9 @@ func mounts(mountinfo string) ([]mount, error) {
 		if len(f) < 6 {
 			continue
 		}
-		m := mount{dev: f[2], root: unescape(f[3]), point: unescape(f[4])}
+		m := mount{dev: f[2], root: Unescape(f[3]), point: Unescape(f[4])}
 		if i := slices.Index(f, "-"); i >= 0 && i+2 < len(f) {
-			m.source = unescape(f[i+2])
+			m.source = Unescape(f[i+2])
 		}
 		list = append(list, m)
 	}
@@ -253,8 +253,8 @@ func partitionOf(dev, sys string) (string, error) {
 	return fmt.Sprintf("/dev/%s:%d", filepath.Base(filepath.Dir(node)), n), nil
 }
 
-// unescape undoes the octal escapes of mountinfo: \040 is a space.
-func unescape(s string) string {
+// Unescape undoes the octal escapes of mountinfo: \040 is a space.
+func Unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {
