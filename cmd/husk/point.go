@@ -28,7 +28,7 @@ one before it, SYSTEM@2026-05-31 the newest that is not later than that day. SYS
 		Args: args(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPointAdd(a), newPointList(a), newPointShow(a), newPointRename(a), newPointDrop(a), newPointUndrop(a))
+	c.AddCommand(newPointAdd(a), newPointList(a), newPointShow(a), newPointDiff(a), newPointRename(a), newPointDrop(a), newPointUndrop(a))
 	return c
 }
 
@@ -239,6 +239,21 @@ func (a *app) showPoint(s *store.Store, z *store.PointSize) error {
 	a.ui.Say("")
 	a.ui.Table([]string{t("layer"), t("contents"), t("size")}, []ui.Align{ui.Left, ui.Right, ui.Right}, list)
 	return nil
+}
+
+func newPointDiff(a *app) *cobra.Command {
+	c := newDiff(a)
+	c.Use = "diff STORE BEFORE AFTER"
+	c.Short = a.ui.T("Compare two points of a store")
+	c.Long = a.ui.T("This is 'husk diff STORE:BEFORE STORE:AFTER', and has its options.")
+	c.Example = `  husk point diff wimboot x64~1 x64
+  husk point diff wimboot x64@installed x64@may --registry --json`
+	c.Args = args(3, 3)
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return run(c, []string{args[0] + ":" + args[1], args[0] + ":" + args[2]})
+	}
+	return c
 }
 
 func newPointRename(a *app) *cobra.Command {

@@ -29,7 +29,7 @@ func (r *run) openStore(ctx context.Context) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Lock(ctx, &store.LockOptions{}); err != nil {
+	if err := s.Lock(ctx, &store.LockOptions{Waiting: func(e *store.LockedError) { r.o.UI.Warn("%v; waiting for it", e) }}); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -114,16 +114,23 @@ func (r *run) take(p *store.Point, isNew bool) error {
 	return nil
 }
 
-// record tells the store of the disk that points into it.
-func (r *run) record(ctx context.Context) (err error) {
+// hold locks the store, so that nobody removes a layer while pointers into it are made.
+func (r *run) hold(ctx context.Context) (err error) {
 	if r.Store == "" || r.Form == WholeDisk { // which has layers of its own
 		return nil
 	}
-	s, err := r.openStore(ctx)
-	if err != nil {
+	if r.held, err = r.openStore(ctx); err != nil || r.Form != InPlace {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	return r.record(ctx) // cut off from now on, it is known whose journal is to be looked for
+}
+
+// record tells the store of the disk that points into it.
+func (r *run) record(ctx context.Context) error {
+	s := r.held
+	if s == nil {
+		return nil
+	}
 	begin := r.n.last(stepCapture)
 	if begin == nil {
 		return nil

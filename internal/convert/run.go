@@ -26,6 +26,7 @@ import (
 	"husk/internal/registry"
 	"husk/internal/reshape"
 	"husk/internal/source"
+	"husk/internal/store"
 	"husk/internal/tree"
 	"husk/internal/ui"
 	"husk/internal/verify"
@@ -69,6 +70,8 @@ type run struct {
 	image int
 	guid  guid.GUID
 	again bool // the target was begun before
+
+	held *store.Store // locked from before there are pointers into its layers until it knows of them; nil if there is none
 }
 
 func (p *Plan) job() job {
@@ -91,16 +94,19 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 		return nil, err
 	}
 	done := false
+	r := &run{Plan: p, n: n, wim: p.WIM, r: &Result{Plan: p}}
 	defer func() {
 		if !done {
 			err = errors.Join(err, n.close())
 		}
+		if r.held != nil {
+			err = errors.Join(err, r.held.Close())
+		}
 	}()
-	r := &run{Plan: p, n: n, wim: p.WIM, r: &Result{Plan: p}}
 	steps := []struct {
 		do   func(context.Context) error
 		took *float64
-	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}, {r.record, nil}}
+	}{{r.capture, &r.r.Took.Capture}, {r.verify, &r.r.Took.Verify}, {r.hold, nil}, {r.build, &r.r.Took.Build}, {r.check, &r.r.Took.Check}, {r.enter, nil}, {r.record, nil}}
 	if n.last(stepDone) != nil {
 		steps = nil
 	}

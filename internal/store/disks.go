@@ -265,7 +265,35 @@ func (s *Store) Uses(ctx context.Context) ([]*DiskUse, error) {
 		}
 		list = append(list, s.Use(ctx, d))
 	}
-	return list, nil
+	return append(list, s.unfinished(list)...), nil
+}
+
+// conversionMark is what the names of journals end in, of conversions that were begun and are not done: see package convert.
+const conversionMark = ".husk-convert"
+
+// unfinished stands for conversions that were cut off: what they need is not known.
+func (s *Store) unfinished(disks []*DiskUse) []*DiskUse {
+	var names []string
+	if entries, err := os.ReadDir(s.Dir); err == nil && s.File == "" {
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), conversionMark) {
+				names = append(names, filepath.Join(s.Dir, e.Name()))
+			}
+		}
+	}
+	for _, d := range disks {
+		path, _ := source.Split(d.Path)
+		if name := path + conversionMark; !slices.Contains(names, name) {
+			if _, err := os.Stat(name); err == nil {
+				names = append(names, name)
+			}
+		}
+	}
+	var list []*DiskUse
+	for _, name := range names {
+		list = append(list, &DiskUse{Disk: Disk{Path: name}, Err: fmt.Errorf("%s: a conversion was begun and is not finished: run 'husk convert' again as before", name)})
+	}
+	return list
 }
 
 // AddDisk notes that a disk points into the store, of a system and perhaps made from a point. The store must be locked.

@@ -369,3 +369,30 @@ func TestUndropWithout(t *testing.T) {
 		t.Errorf("points %v", s.Points())
 	}
 }
+
+// TestUnfinishedConversion: a conversion that was cut off may have made pointers that nobody knows of.
+func TestUnfinishedConversion(t *testing.T) {
+	for _, name := range []string{"wimboot.wim", "d.vhd"} {
+		s, path := pointed(t, "d.vhd")
+		if err := os.WriteFile(filepath.Join(s.Dir, name+conversionMark), []byte("{}\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AddDisk(context.Background(), path, "x64", nil); err != nil {
+			t.Fatal(err)
+		}
+		stays(t, s, name)
+		if err := s.ForgetDisk(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		stays(t, s, name+" is not there")
+		if err := os.Remove(filepath.Join(s.Dir, name+conversionMark)); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Sweep(context.Background()); err != nil || len(r.Removed) != 1 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
