@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +217,14 @@ func cutEverywhere(t *testing.T, seed uint64, tt *cutCase) {
 		if k%3 != 0 {
 			d, j = cut(start, events, k, 1+r.IntN(7), lose)
 		}
+		var settled []byte
+		if k%7 == 0 {
+			settled = readSettled(t, d, j)
+		}
 		repeatReplay(t, d, j, r)
+		if settled != nil && !bytes.Equal(settled, readSettled(t, d, &memoryJournal{})) {
+			t.Error("what was read with the journal laid over is not what replaying it makes")
+		}
 		wantState(t, d, want, tt.problem)
 		if t.Failed() {
 			t.Fatalf("cut in write %d of %d", k, len(events))
@@ -226,6 +234,23 @@ func cutEverywhere(t *testing.T, seed uint64, tt *cutCase) {
 	if !committed {
 		t.Error("there was no journal")
 	}
+}
+
+// readSettled reads a volume with the transaction of its journal laid over.
+func readSettled(t *testing.T, d *memoryDevice, j *memoryJournal) []byte {
+	t.Helper()
+	r, err := Settled(d, d.size(), j.b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, d.size())
+	half := len(b)/2 + 13 // not on the edge of a sector
+	for _, part := range [][]byte{b[:half], b[half:]} {
+		if n, err := r.ReadAt(part, int64(len(b)-cap(part))); n < len(part) {
+			t.Fatal(err)
+		}
+	}
+	return b
 }
 
 // repeatReplay opens the volume again, and cuts that off some times before it lets it end.

@@ -236,7 +236,7 @@ func (e *Editor) replay() error {
 		}
 		return nil
 	}
-	if err := e.matches(entries); err != nil {
+	if err := matches(e.d, entries); err != nil {
 		return err
 	}
 	var list []change
@@ -253,7 +253,7 @@ func (e *Editor) replay() error {
 
 // matches checks that each sector that the journal changes is as it was before the transaction or as a step of it makes it, and that
 // what it relies on is still there. Anything else was written since, by somebody who did not know of the journal.
-func (e *Editor) matches(list []journalEntry) error {
+func matches(d io.ReaderAt, list []journalEntry) error {
 	allowed := make(map[int64][]uint32)
 	for _, c := range list {
 		for i := 0; i < len(c.data); i += sectorStride {
@@ -265,7 +265,7 @@ func (e *Editor) matches(list []journalEntry) error {
 	for _, c := range list {
 		if c.kept {
 			sum := crc32.New(castagnoli)
-			if n, err := io.Copy(sum, io.NewSectionReader(e.d, c.off, c.size)); err != nil || n < c.size {
+			if n, err := io.Copy(sum, io.NewSectionReader(d, c.off, c.size)); err != nil || n < c.size {
 				return cmp.Or(err, io.ErrUnexpectedEOF)
 			}
 			if sum.Sum32() != le.Uint32(c.sums) {
@@ -276,7 +276,7 @@ func (e *Editor) matches(list []journalEntry) error {
 			continue
 		}
 		buf.Reset()
-		if _, err := io.Copy(&buf, io.NewSectionReader(e.d, c.off, c.size)); err != nil {
+		if _, err := io.Copy(&buf, io.NewSectionReader(d, c.off, c.size)); err != nil {
 			return err
 		}
 		b := buf.Bytes()

@@ -108,6 +108,7 @@ type checker struct {
 	o    *Options
 	path string
 	r    io.ReaderAt // the disk, without its container
+	disk *disk.Disk  // nil if its container is damaged
 	size int64
 }
 
@@ -235,7 +236,7 @@ func (c *checker) container(ctx context.Context, f *os.File, size int64) (io.Clo
 	}
 	d, err := disk.OpenAny(c.path)
 	if err == nil {
-		c.Format = d.Format
+		c.Format, c.disk = d.Format, d
 		c.r, c.size = d.Section(&disk.Partition{Size: d.Size()}), d.Size()
 		return d, nil
 	}
@@ -370,6 +371,9 @@ func otherVolume(r io.ReaderAt) bool {
 // volume checks the NTFS volume of one partition. What is no NTFS is left alone, unless the user named it.
 func (c *checker) volume(ctx context.Context, p partition, named bool) error {
 	r := io.NewSectionReader(c.r, p.off, p.size)
+	if c.disk != nil {
+		r = c.disk.Section(&disk.Partition{Offset: p.off, Size: p.size})
+	}
 	plain := isNTFS(r, 0)
 	if !named && otherVolume(r) {
 		return nil // at its end may still be the copy of an old NTFS boot sector

@@ -12,11 +12,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"husk/fat"
 	"husk/gpt"
 	"husk/guid"
 	"husk/mbr"
+	"husk/ntfs"
 	"husk/vhd"
 	"husk/vhdx"
 )
@@ -46,6 +48,7 @@ type Disk struct {
 	size      int64
 	chain     *chain
 	container *Container
+	journal   []byte       // of a change that was cut off
 	unused    []span       // that Compact leaves out
 	close     func() error // closes the file
 	parents   func() error // closes what the disk is based on
@@ -92,12 +95,21 @@ func openFile(path string, table bool) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The disk first: a change that ends meanwhile is on the disk when its journal goes.
+	journal, err := ntfs.FileJournal(path + JournalMark).Load()
+	if err != nil && !errors.Is(err, syscall.ENAMETOOLONG) { // then there is none
+		return nil, errors.Join(err, f.Close())
+	}
 	d, err := open(f, path, table)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
+	d.journal = journal
 	return d, nil
 }
+
+// JournalMark is appended to the name of a disk for the journal of a change of its NTFS volume that is under way.
+const JournalMark = ".husk-journal"
 
 func open(f *os.File, path string, table bool) (*Disk, error) {
 	size, err := f.Seek(0, io.SeekEnd) // also right for block devices, which Stat gives no size for
@@ -295,9 +307,18 @@ func (d *Disk) NextAllocated(off int64) (start, end int64) {
 	return min(max(off, 0), d.size), d.size
 }
 
-// Section reads one partition.
+// Section reads one partition. Of an NTFS volume with a change that was cut off and waits to be finished it reads what that will make: what
+// is on the disk until then is half of it. A disk that is open for changes is read as it is.
 func (d *Disk) Section(p *Partition) *io.SectionReader {
-	return io.NewSectionReader(d.r, p.Offset, p.Size)
+	r := io.NewSectionReader(d.r, p.Offset, p.Size)
+	if len(d.journal) == 0 {
+		return r
+	}
+	settled, err := ntfs.Settled(r, p.Size, d.journal)
+	if err != nil {
+		return r // it is of another volume, or of an earlier state of this one: who changes the disk is told
+	}
+	return io.NewSectionReader(settled, 0, p.Size)
 }
 
 // Close closes the file, and those that it is based on.

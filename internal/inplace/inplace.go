@@ -16,8 +16,7 @@ import (
 	"husk/ntfs"
 )
 
-// journalMark is appended to the name of a disk for the journal of a change that is under way.
-const journalMark = ".husk-journal"
+const journalMark = disk.JournalMark
 
 // Volume is an NTFS volume that is open for changes. Nobody else can open it so while it is.
 type Volume struct {
