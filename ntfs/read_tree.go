@@ -30,7 +30,7 @@ func (v *Volume) Tree(ctx context.Context) (*winfile.Tree, error) {
 		}
 		_, list, err := v.baseAttrs(n)
 		if err != nil {
-			v.warn("%v", err)
+			v.lack(err)
 		}
 		b.file(n, list)
 	}
@@ -185,7 +185,7 @@ func (b *treeBuilder) addFile(n int64) *treeFile {
 // record takes one record of the scan.
 func (b *treeBuilder) record(n int64, r fileRecord, err error) error {
 	if err != nil {
-		b.v.warn("%v", err)
+		b.v.lack(err)
 		return nil
 	}
 	if !r.inUse() || r.base() != 0 || n > maxRecord {
@@ -199,7 +199,7 @@ func (b *treeBuilder) record(n int64, r fileRecord, err error) error {
 		f.info.Attributes = winfile.AttrDirectory
 	}
 	if b.attrs, err = r.appendAttrs(b.attrs[:0], n); err != nil {
-		b.v.warn("%v", err)
+		b.v.lack(err)
 	}
 	if slices.ContainsFunc(b.attrs, needsMore) {
 		b.later = append(b.later, n)
@@ -228,7 +228,7 @@ func (b *treeBuilder) file(n int64, list []fileAttr) {
 	f := b.fileAt(uint64(n))
 	info := f.info
 	if err := b.describe(info, list); err != nil {
-		b.v.warn("%v", err)
+		b.v.lack(err)
 	}
 	first := len(b.names)
 	for _, a := range list {

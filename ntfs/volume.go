@@ -1,6 +1,7 @@
 package ntfs
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type Volume struct {
 	mu       sync.Mutex
 	warnings []string
 	muted    int // warnings beyond maxWarnings
+	unread   error
 }
 
 // maxWarnings bounds what a damaged volume makes us remember.
@@ -55,6 +57,21 @@ func (v *Volume) Warnings() []string {
 		w = append(w, fmt.Sprintf("%d more warnings", v.muted))
 	}
 	return w
+}
+
+// Unread is the first error that kept the tree from having a file, or all of one: a record that could not be read. It is among the warnings.
+func (v *Volume) Unread() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.unread
+}
+
+// lack notes what keeps the tree from being whole.
+func (v *Volume) lack(err error) {
+	v.warn("%v", err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.unread = cmp.Or(v.unread, err)
 }
 
 func (v *Volume) warn(format string, args ...any) {

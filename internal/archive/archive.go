@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -392,6 +393,12 @@ func open(ctx context.Context, src, target string, known func(winfile.SHA1) *win
 	})
 	if err != nil {
 		return nil, 0, err
+	}
+	if s.NTFS != nil {
+		// Damage has been warned of, and is all that there is. What a disk fails to give may be there at the next attempt.
+		if err, failing := s.NTFS.Unread(), (*fs.PathError)(nil); errors.As(err, &failing) {
+			return nil, 0, errors.Join(fmt.Errorf("%s: %w", src, err), s.Close())
+		}
 	}
 	if s.Kind != source.Folder {
 		if conf == nil {

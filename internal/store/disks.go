@@ -14,6 +14,7 @@ import (
 
 	"husk/guid"
 	"husk/internal/disk"
+	"husk/internal/inplace"
 	"husk/internal/source"
 	"husk/internal/ui"
 	"husk/winfile"
@@ -184,6 +185,9 @@ func (s *Store) readUse(ctx context.Context, u *DiskUse) error {
 		_, err := d.NTFS()
 		return cmp.Or(err, fmt.Errorf("there is no partition %d", number))
 	}
+	if inplace.Pending(path) { // without its journal the disk still needs what it needed before
+		return inplace.ErrPending
+	}
 	return nil
 }
 
@@ -241,7 +245,7 @@ func (s *Store) readVolume(ctx context.Context, d *disk.Disk, part *disk.Partiti
 			}
 		}
 	}
-	return nil
+	return in.NTFS.Unread() // what cannot be read may be pointers too
 }
 
 // layersByGUID are the layer of a GUID and its copies.

@@ -44,6 +44,31 @@ func stays(t *testing.T, s *Store, what string) {
 	}
 }
 
+// TestUnfinishedChange: a disk with a change that was cut off may need more than is seen, until that is finished.
+func TestUnfinishedChange(t *testing.T) {
+	s := newStore(t)
+	src := filepath.Join(t.TempDir(), "src")
+	for v := range 2 {
+		tinySystem(t, src, 6*v)
+		add(t, s, src, AddOptions{System: "x64"})
+	}
+	path := makeDisk(t, s, "x64", "d.vhd")
+	if err := s.Drop(s.Points()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+disk.JournalMark, []byte("HUSKJRNL"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stays(t, s, "a change was cut off")
+	if err := os.Remove(path + disk.JournalMark); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Sweep(context.Background())
+	if err != nil || len(r.Removed) != 1 {
+		t.Fatalf("finished: removed %q, %v", r.Removed, err)
+	}
+}
+
 // TestUnreadCatalogue: a husk.toml that cannot be read may name disks that need layers, so nothing is changed and nothing of it is lost.
 func TestUnreadCatalogue(t *testing.T) {
 	ctx := context.Background()

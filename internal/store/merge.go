@@ -163,7 +163,8 @@ func (s *Store) repointAll(ctx context.Context, r *MergeResult) error {
 	}
 	for _, u := range uses {
 		retired := slices.ContainsFunc(slices.Collect(maps.Keys(u.Layers)), func(l *Layer) bool { return l.Retired })
-		if !retired || u.Err != nil {
+		pending := errors.Is(u.Err, inplace.ErrPending) // which is finished first
+		if !pending && (!retired || u.Err != nil) {
 			continue
 		}
 		n, err := s.Repoint(ctx, &u.Disk)
