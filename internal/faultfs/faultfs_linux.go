@@ -40,7 +40,7 @@ type Fault struct {
 	Ops   Op            // those that are counted
 	At    int           // the number of the one that fails, from 1; 0 for none
 	Stays bool          // those after it fail too; with EIO all do, of every kind, as of a device that is gone
-	Torn  bool          // a write that fails has written its first half
+	Torn  bool          // a write that fails has written the first half of its sectors
 	Errno syscall.Errno // 0 means EIO
 }
 
@@ -65,7 +65,7 @@ func Mount(t testing.TB, folder string) *Disk {
 		t.Fatal(err)
 	}
 	root := &node{&gofs.LoopbackNode{RootData: &gofs.LoopbackRoot{Path: folder, Dev: uint64(st.Dev)}}, d}
-	const largest = 1 << 20 // bytes of a request: what the kernel allows
+	const largest = 1 << 19 // bytes of a request; with 1 << 20 go-fuse complains of the size of pipes
 	o := &gofs.Options{MountOptions: fuse.MountOptions{FsName: "husk-faults", Name: "husk-faults", MaxWrite: largest, DisableReadDirPlus: true}}
 	if os.Geteuid() == 0 {
 		o.DirectMount, o.DirectMountFlags = true, unix.MS_NOSUID|unix.MS_NODEV
@@ -273,6 +273,8 @@ func (f *folder) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
 	return f.openFolder.Fsyncdir(ctx, flags)
 }
 
+const sector = 512 // bytes, which a disk writes all or none of
+
 // file is an open file. It has only what passes by the fault: no descriptor that the kernel could use by itself.
 type file struct {
 	under *gofs.LoopbackFile
@@ -283,13 +285,18 @@ func (f *file) Read(ctx context.Context, p []byte, off int64) (fuse.ReadResult, 
 	if errno := f.d.step(Read); errno != 0 {
 		return nil, errno
 	}
-	return f.under.Read(ctx, p, off)
+	r, errno := f.under.Read(ctx, p, off)
+	if errno != 0 {
+		return nil, errno
+	}
+	b, status := r.Bytes(p) // now, and not by a splice, which complains about large reads
+	return fuse.ReadResultData(b), syscall.Errno(status)
 }
 
 func (f *file) Write(ctx context.Context, p []byte, off int64) (uint32, syscall.Errno) {
 	if errno := f.d.step(Write); errno != 0 {
 		if f.d.torn() {
-			f.under.Write(ctx, p[:len(p)/2], off) // whether that works does not matter: it has failed
+			f.under.Write(ctx, p[:len(p)/2/sector*sector], off) // whether that works does not matter: it has failed
 		}
 		return 0, errno
 	}
