@@ -20,7 +20,7 @@ import (
 	"husk/internal/tree"
 )
 
-var faults = flag.Int("faults", 8, "at how many operations of each command TestIOErrors lets the disk fail")
+var faults = flag.Int("faults", 6, "at how many operations of each command TestIOErrors lets the disk fail")
 
 // failures are the ways in which a disk fails.
 var failures = []struct {

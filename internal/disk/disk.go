@@ -49,6 +49,7 @@ type Disk struct {
 	chain     *chain
 	container *Container
 	journal   []byte       // of a change that was cut off
+	unread    error        // why it is not known of a partition what it holds
 	unused    []span       // that Compact leaves out
 	close     func() error // closes the file
 	parents   func() error // closes what the disk is based on
@@ -277,6 +278,9 @@ func (d *Disk) addPartition(p Partition) {
 func (d *Disk) isNTFS(off int64) bool {
 	var b [8]byte
 	_, err := d.r.ReadAt(b[:], off+3)
+	if err != nil && err != io.EOF {
+		d.unread = cmp.Or(d.unread, fmt.Errorf("%s: boot sector at %#x: %w", d.Path, off, err))
+	}
 	return err == nil && string(b[:]) == "NTFS    "
 }
 
@@ -324,6 +328,9 @@ func (d *Disk) Section(p *Partition) *io.SectionReader {
 // Close closes the file, and those that it is based on.
 func (d *Disk) Close() error { return errors.Join(d.parents(), d.close()) }
 
+// Unread tells why it is not known of a partition whether it is an NTFS volume: its boot sector could not be read. Else it is nil.
+func (d *Disk) Unread() error { return d.unread }
+
 // Partition returns the partition with a number.
 func (d *Disk) Partition(number int) (*Partition, error) {
 	for i := range d.Partitions {
@@ -346,6 +353,9 @@ func (d *Disk) NTFS() (*Partition, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if d.unread != nil {
+			return nil, d.unread
+		}
 		return nil, fmt.Errorf("%s: no NTFS partition; it has %s", d.Path, d.numbers())
 	}
 	return nil, fmt.Errorf("%s: several NTFS partitions, name one as %s:NUMBER; it has %s", d.Path, d.Path, d.numbers())

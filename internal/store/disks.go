@@ -185,6 +185,9 @@ func (s *Store) readUse(ctx context.Context, u *DiskUse) error {
 		_, err := d.NTFS()
 		return cmp.Or(err, fmt.Errorf("there is no partition %d", number))
 	}
+	if number == 0 && d.Unread() != nil {
+		return d.Unread()
+	}
 	if inplace.Pending(path) { // without its journal the disk still needs what it needed before
 		return inplace.ErrPending
 	}
