@@ -31,7 +31,7 @@ var formatImports = map[string]string{
 }
 
 // forTests are packages that only tests, each other and the commands beside them may import.
-var forTests = []string{"internal/cutfile", "internal/reftool", "internal/sample", "compress/internal/codectest", "pe/petest"}
+var forTests = []string{"internal/faultfs", "internal/cutfile", "internal/reftool", "internal/sample", "compress/internal/codectest", "pe/petest"}
 
 type layer int
 
