@@ -133,7 +133,7 @@ func addPoint(ctx context.Context, s *store.Store, spec string, st *Status, o *S
 		return err
 	}
 	r.Added = *estimate
-	if o.DryRun || estimate.NewBlobs == 0 && o.Name == "" {
+	if o.DryRun || estimate.NewBlobs == 0 && o.Name == "" && !o.Rebuild { // a disk is rebuilt as a point has it
 		return nil
 	}
 	ao.DryRun = false
@@ -149,7 +149,7 @@ func addPoint(ctx context.Context, s *store.Store, spec string, st *Status, o *S
 func rebuild(ctx context.Context, s *store.Store, spec string, o *SlimOptions, r *SlimResult) error {
 	point := r.Point
 	if point == "" {
-		return ui.Hint(errors.New("every content of the system is in a layer already, and no point was added"), "say --name=POINT to add one all the same, or leave --rebuild out")
+		return nil // nothing has grown
 	}
 	if err := s.Unlock(); err != nil { // Restore takes it again
 		return err
