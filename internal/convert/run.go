@@ -86,8 +86,10 @@ func (p *Plan) job() job {
 // Run converts the system, or goes on where a conversion was cut off.
 func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 	start := time.Now()
-	if err := os.MkdirAll(filepath.Dir(p.WIM), 0o777); err != nil {
-		return nil, err
+	for _, file := range []string{p.WIM, p.Journal} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			return nil, err
+		}
 	}
 	n, err := openJournal(p.Journal, p.job(), p.o.Restart)
 	if err != nil {
