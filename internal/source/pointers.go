@@ -196,9 +196,16 @@ func (s *Source) candidates(recorded string, named []string) []string {
 	}
 }
 
-// foldersFor lists the folders in which candidates lie.
+// foldersFor lists the folders in which candidates lie, and those in which a store has its layers if it has another name here than at boot:
+// that of the disk and the one above it.
 func (s *Source) foldersFor(recorded string) []string {
 	var dirs []string
+	if dir, err := filepath.Abs(filepath.Dir(s.Path)); err == nil {
+		for range 2 {
+			dirs = append(dirs, dir)
+			dir = filepath.Dir(dir)
+		}
+	}
 	for _, c := range s.candidates(recorded, nil) {
 		if dir := filepath.Dir(c); !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)

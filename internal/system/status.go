@@ -355,7 +355,8 @@ func (y *survey) layers() error {
 	return nil
 }
 
-// findLayer finds a WIM by where it is recorded, in the folders above the disk, and by its GUID in those.
+// findLayer finds a WIM by where it is recorded, in the folders above the disk, by its name beside the disk and in the folder above, and by
+// its GUID in all of those.
 func findLayer(disk string, e wof.Entry, named []string) (_ *wim.Reader, file string, _ LayerState) {
 	open := func(name string) *wim.Reader {
 		if !source.IsWIM(name) {
@@ -383,6 +384,8 @@ func findLayer(disk string, e wof.Entry, named []string) (_ *wim.Reader, file st
 			break
 		}
 	}
+	// The folder of a store may have another name here than at boot.
+	places = append(places, filepath.Join(dir, filepath.Base(rel)), filepath.Join(filepath.Dir(dir), filepath.Base(rel)))
 	state := LayerMissing
 	for _, p := range places {
 		if r := open(p); r != nil {
