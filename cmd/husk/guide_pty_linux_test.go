@@ -222,3 +222,48 @@ func TestConvertAsks(t *testing.T) {
 		t.Error("a refusal is no success")
 	}
 }
+
+// TestGuideStore leads through a store: a point is added, the system looked at, made small again and restored, with the proposals.
+func TestGuideStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts many processes")
+	}
+	husk, dir := huskProgram(t)
+	c := exec.Command(husk, "convert", "pc.vhd", "wimboot/x64/win.vhd", "--store=wimboot", "--wim-disk=mbr:1a2b3c4d:1048576", `--wim-path=\wimboot\wimboot.wim`, "--yes")
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("convert: %v\n%s", err, out)
+	}
+	x := onTerminal(t, husk, dir, []string{"TERM=dumb", "LC_ALL=C.UTF-8"})
+	x.answer("What is to be done?", "3")
+	x.answer("Store (the folder of the WIMs)", "")
+	x.answer("Name of the system in the store", "")
+	x.answer("Disk of the system", "")
+	x.wait("Note on the point")
+	if _, err := x.f.WriteString("by the guide\n"); err != nil {
+		t.Fatal(err)
+	}
+	x.wait("Command: husk point add wimboot x64 wimboot/x64/win.vhd -m ")
+	x.answer("Run it?", "")
+	x.wait("Added x64@")
+	x.answer("What is to be done?", "5")
+	x.answer("Disk of the system", "")
+	x.answer("Run it?", "")
+	x.wait("in place")
+	x.answer("What is to be done?", "6")
+	x.answer("Disk of the system", "")
+	x.answer("Run it?", "")
+	x.wait("are pointers again")
+	x.answer("What is to be done?", "4")
+	x.answer("Store", "")
+	x.answer("Point to restore", "x64@converted")
+	x.answer("Disk of the system", "")
+	x.wait("Command: husk restore wimboot:x64@converted wimboot/x64/win.vhd")
+	x.answer("Run it?", "")
+	x.wait("again:")
+	x.answer("What is to be done?", "q")
+	x.end()
+	if _, err := os.Stat(filepath.Join(dir, "wimboot", "x64", "win.vhd.old")); err != nil {
+		t.Error(err)
+	}
+}

@@ -203,14 +203,13 @@ func husks(d *convert.Detection) []*convert.Volume {
 }
 
 // husk asks for a system that is one, and proposes the first that was found.
-func (g *guide) husk() (string, error) {
+func (g *guide) husk(proposal string) (string, error) {
 	d, err := g.look(false)
 	if err != nil {
 		return "", err
 	}
-	proposal := ""
 	for i, v := range husks(d) {
-		if i == 0 {
+		if i == 0 && proposal == "" {
 			proposal = v.Spec
 		}
 		g.ui.Say("%s: %s", v.Spec, v.System.Title)
@@ -218,18 +217,37 @@ func (g *guide) husk() (string, error) {
 	return g.need(proposal, "Disk of the system")
 }
 
-// store asks for a store, and proposes the first folder that is one.
-func (g *guide) store() (string, error) {
-	proposal := ""
+// knownDisk is the disk of a system, or of any if none is named, that a store knows, the first if there are several; "" if it knows none.
+func knownDisk(dir, system string) string {
+	if dir == "" {
+		return ""
+	}
+	s, err := store.Open(dir, nil)
+	if err != nil {
+		return "" // which whoever uses the store will tell
+	}
+	defer s.Close()
+	for _, d := range s.Disks() {
+		if (system == "" || strings.EqualFold(d.System, system)) && filepath.Ext(d.Path) != ".old" && filepath.Ext(d.Path) != ".new" {
+			return d.Path
+		}
+	}
+	return ""
+}
+
+// nearStore is the first folder at hand that is a store; "" if there is none.
+func nearStore() string {
 	for _, dir := range []string{".", "wimboot", "store", "husk"} {
 		wims, err := filepath.Glob(filepath.Join(dir, convert.WIMName))
 		if store.Is(dir) || err == nil && len(wims) > 0 {
-			proposal = dir
-			break
+			return dir
 		}
 	}
-	return g.need(proposal, "Store (the folder of the WIMs)")
+	return ""
 }
+
+// store asks for a store, and proposes the one at hand.
+func (g *guide) store() (string, error) { return g.need(nearStore(), "Store (the folder of the WIMs)") }
 
 // points lists the points of a store, and returns the newest.
 func (g *guide) points(dir string) (string, error) {
@@ -274,7 +292,7 @@ func (g *guide) point() error {
 	if err != nil {
 		return err
 	}
-	disk, err := g.husk()
+	disk, err := g.husk(knownDisk(dir, system))
 	if err != nil {
 		return err
 	}
@@ -302,7 +320,8 @@ func (g *guide) restore() error {
 	if err != nil {
 		return err
 	}
-	disk, err := g.husk()
+	system, _, _ := strings.Cut(point, "@")
+	disk, err := g.husk(knownDisk(dir, system))
 	if err != nil {
 		return err
 	}
@@ -310,7 +329,7 @@ func (g *guide) restore() error {
 }
 
 func (g *guide) status() error {
-	disk, err := g.husk()
+	disk, err := g.husk(knownDisk(nearStore(), ""))
 	if err != nil {
 		return err
 	}
@@ -318,7 +337,7 @@ func (g *guide) status() error {
 }
 
 func (g *guide) slim() error {
-	disk, err := g.husk()
+	disk, err := g.husk(knownDisk(nearStore(), ""))
 	if err != nil {
 		return err
 	}

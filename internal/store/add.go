@@ -291,7 +291,7 @@ func (s *Store) writeLayer(ctx context.Context, w *wim.WriterOptions, r *AddResu
 	if s.ui != nil {
 		p := s.ui.Start("point", r.Totals.Bytes)
 		defer p.Done()
-		w.Progress = p.Add
+		w.Progress = func(done int64) { p.Set(done, r.Totals.Bytes) }
 	}
 	wr, err := wim.Create(f, w)
 	if err != nil {

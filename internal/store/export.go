@@ -49,7 +49,7 @@ func (s *Store) Export(ctx context.Context, points []*Point, target string, o *E
 		}
 		p := s.ui.Start("export", total)
 		defer p.Done()
-		w.Progress = p.Add
+		w.Progress = func(done int64) { p.Set(done, total) }
 	}
 	wr, err := wim.Create(f, w)
 	if err != nil {
