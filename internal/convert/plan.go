@@ -236,7 +236,11 @@ func (p *Plan) findSystem(ctx context.Context) (*Volume, error) {
 		p.System = found[0].Spec
 		return found[0], unmounted(path, st, found[0])
 	case 0:
-		return nil, ui.Hint(fmt.Errorf("%s: no Windows was found on it", p.o.System), "'husk detect %s' tells what is there", path)
+		why := ""
+		for _, v := range d.Volumes {
+			why += because(v.Problem)
+		}
+		return nil, ui.Hint(fmt.Errorf("%s: no Windows was found on it%s", p.o.System, why), "'husk detect %s' tells what is there", path)
 	}
 	var list []string
 	for _, v := range found {
